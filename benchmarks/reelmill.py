@@ -20,9 +20,11 @@ from benchmarks.cases import Case
 from benchmarks.objects import remove_bucket
 from benchmarks.process_stats import Timing, measure_time, tree_cpu_seconds
 from service import config
-from service.commands.api_client import CLIENT_SCOPES, ApiError, json_or_raise, mint_local_token, open_client
-from service.commands.ingest import FolderError, IngestTarget, ingest
+from service.client.errors import ReelmillError
+from service.client.requests import json_or_raise
+from service.commands.remote.connection import open_mill
 from service.commands.supervision import ChildExitError
+from service.commands.tokens import LOCAL_SCOPES, mint_local_token
 from service.commands.up import LocalService, run_local_service
 from service.config import ClientSettings, Settings
 from service.embedded.postgres import EmbeddedPostgres
@@ -78,7 +80,7 @@ class RenderError(Exception):
 
 
 # Raised if the service cannot be measured; commands print them as one line.
-SERVICE_ERRORS = (RenderError, StartupError, FolderError, ApiError, ChildExitError, httpx.HTTPError)
+SERVICE_ERRORS = (RenderError, StartupError, ReelmillError, ChildExitError, httpx.HTTPError)
 
 
 @contextmanager
@@ -105,7 +107,7 @@ def running_service(settings: Settings, frames_folder: Path, log_file: IO[bytes]
     database = EmbeddedPostgres(settings.process.home)
     with run_local_service(settings, output=log_file) as running, asyncio.Runner() as runner:
         try:
-            token = mint_local_token(settings, "benchmark", CLIENT_SCOPES, timedelta(hours=12))
+            token = mint_local_token(settings, "benchmark", LOCAL_SCOPES, timedelta(hours=12))
             settings = replace(settings, client=ClientSettings(url=running.url, token=token))
             dataset = runner.run(_ingest(settings, frames_folder))
             connection = runner.run(connect_listener(database.start()))
@@ -120,9 +122,10 @@ def running_service(settings: Settings, frames_folder: Path, log_file: IO[bytes]
 
 
 async def _ingest(settings: Settings, frames: Path) -> dict[str, Any]:
-    async with open_client(settings) as client:
-        result = await ingest(client, frames, IngestTarget("benchmark", "frames", "frames"), lambda *_: None)
-    return result.dataset
+    async with open_mill(settings) as mill:
+        dataset = await (await mill.experiments.get_or_create("benchmark")).datasets.get_or_create("frames")
+        await dataset.upload(frames)
+    return dataset.fields
 
 
 @dataclass(frozen=True, slots=True)

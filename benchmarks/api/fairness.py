@@ -16,7 +16,8 @@ from rich.console import Console
 
 from benchmarks import footage, machine, record
 from benchmarks.reelmill import Reelmill, isolated_environment, running_service
-from service.commands.api_client import CLIENT_SCOPES, json_or_raise, mint_local_token
+from service.client.requests import json_or_raise
+from service.commands.tokens import LOCAL_SCOPES, mint_local_token
 
 FRAME_SIZE, DISTINCT_FRAMES = (640, 360), 60
 # From the issue: a light render takes at most so many times what it takes alone; nobody has less of its fair share.
@@ -61,7 +62,7 @@ class Callers:
 
     def _client(self, who: str) -> httpx.Client:
         if who not in self._clients:
-            token = mint_local_token(self._reelmill.settings, who, CLIENT_SCOPES, timedelta(hours=1))
+            token = mint_local_token(self._reelmill.settings, who, LOCAL_SCOPES, timedelta(hours=1))
             headers = {"Authorization": f"Bearer {token}"}
             self._clients[who] = httpx.Client(base_url=self._reelmill.url, headers=headers, timeout=60, trust_env=False)
         return self._clients[who]

@@ -16,7 +16,7 @@ from benchmarks.api import h2load, middleware
 from benchmarks.api.h2load import LoadError, MeasuredRow, Sample, Target
 from benchmarks.cases import CASES
 from benchmarks.reelmill import SERVICE_ERRORS, Reelmill, RenderError, isolated_environment, running_service
-from service.commands.api_client import json_or_raise
+from service.client.requests import json_or_raise
 
 MEASURED_PATHS = ("/api/experiments", "/health")
 FRAME_SIZE, DISTINCT_FRAMES = (1920, 1080), 60

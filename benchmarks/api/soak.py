@@ -16,7 +16,8 @@ from benchmarks import footage, machine, record
 from benchmarks.api.load_clients import LoadClients, LoadStats
 from benchmarks.process_stats import count_open_sockets, private_memory_mb
 from benchmarks.reelmill import SERVICE_ERRORS, Reelmill, isolated_environment, running_service
-from service.commands.api_client import json_or_raise, mint_local_token
+from service.client.requests import json_or_raise
+from service.commands.tokens import mint_local_token
 from service.config import Settings
 
 FRAME_SIZE, FRAME_COUNT = (320, 180), 60

@@ -11,7 +11,7 @@ from rich.console import Console
 from benchmarks import footage, machine, record
 from benchmarks.cases import CASES
 from benchmarks.reelmill import Reelmill, isolated_environment, running_service
-from service.commands.api_client import json_or_raise
+from service.client.requests import json_or_raise
 
 FRAME_SIZE, DISTINCT_FRAMES = (1920, 1080), 60
 GROWTH = 0.05

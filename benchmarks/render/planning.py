@@ -22,7 +22,8 @@ from rich.table import Table
 
 from benchmarks import machine, record
 from benchmarks.reelmill import SERVICE_ERRORS, isolated_environment
-from service.commands.api_client import CLIENT_SCOPES, json_or_raise, mint_local_token
+from service.client.requests import json_or_raise
+from service.commands.tokens import LOCAL_SCOPES, mint_local_token
 from service.commands.up import LocalService
 from service.config import Settings
 from service.embedded.cluster import find_free_port
@@ -75,7 +76,7 @@ def running_planner(settings: Settings, url: str) -> Iterator["PlannerApi"]:
     """Run an API without a worker, so that queued tasks stay queued."""
     port = find_free_port()
     running = LocalService(f"http://127.0.0.1:{port}", os.environ | {"PORT": str(port)})
-    headers = {"Authorization": f"Bearer {mint_local_token(settings, OWNER, CLIENT_SCOPES, timedelta(hours=2))}"}
+    headers = {"Authorization": f"Bearer {mint_local_token(settings, OWNER, LOCAL_SCOPES, timedelta(hours=2))}"}
     try:
         running.start("api")
         running.wait_ready()

@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks import footage, machine, record
 from benchmarks.cases import CASES
 from benchmarks.reelmill import Reelmill, isolated_environment, running_service
-from service.commands.api_client import json_or_raise
+from service.client.requests import json_or_raise
 
 FRAME_SIZE, DISTINCT_FRAMES = (1920, 1080), 60
 # From the issue: a 3,000-frame 1080p render on two cores.

@@ -14,9 +14,9 @@ from PIL import Image
 from rich.console import Console
 
 from service import config
-from service.commands.api_client import CLIENT_SCOPES, mint_local_token
-from service.commands.ingest import IngestTarget, ingest_with_progress
-from service.commands.render import render_to_file
+from service.commands.remote.ingest import ingest
+from service.commands.remote.render import render_to_file
+from service.commands.tokens import LOCAL_SCOPES, mint_local_token
 from service.commands.up import run_local_service
 from service.config import ClientSettings, Settings
 
@@ -38,14 +38,14 @@ def run_demo(folder: Path) -> None:
         with run_local_service(
             settings, {"REELMILL_HOME": str(settings.process.home), "REELMILL_LOG_LEVEL": "WARNING"}
         ) as running:
-            token = mint_local_token(settings, "demo", CLIENT_SCOPES, timedelta(hours=1))
+            token = mint_local_token(settings, "demo", LOCAL_SCOPES, timedelta(hours=1))
             client = ClientSettings(url=running.url, token=token)
             asyncio.run(_ingest_and_render(replace(settings, client=client), frames, folder / "reelmill-demo.mp4"))
 
 
 async def _ingest_and_render(settings: Settings, frames: Path, output: Path) -> None:
     console.print(f"3. ingesting into {settings.client.url}", markup=False)
-    await ingest_with_progress(settings, frames, IngestTarget("demo", "camera", "frames"))
+    await ingest(settings, frames, ("demo", "camera"), "frames")
     console.print("4. rendering every second frame at 30 fps", markup=False)
     await render_to_file(settings, "demo", {"decimation_factor": 2, "fps": 30, "missing": "hold"}, output)
 

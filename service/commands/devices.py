@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from service.commands.api_client import CHECK_URL, OK, ApiError, json_or_raise, open_client
+from service.client.errors import UnexpectedAnswer
+from service.commands.remote.connection import open_mill
 from service.config import Settings
 from service.devices.canary_process import CanaryProcess
 from service.devices.capabilities import CapabilityTable
@@ -42,12 +43,12 @@ async def _fetch_devices(settings: Settings) -> list[DeviceModel] | None:
     if settings.client.url is None and not await _is_reachable(f"http://127.0.0.1:{settings.process.port}"):
         status_console.print("no service is running on this machine: testing its devices here", style="dim")
         return None
-    async with open_client(settings) as client:
-        rows = json_or_raise(await client.get("/api/devices"), list)
+    async with open_mill(settings) as mill:
+        rows = await mill.devices()
     try:
         return [DeviceModel(**row) for row in rows]
     except ValidationError as error:
-        raise ApiError(OK, f"the answer is not of the expected form: {CHECK_URL}") from error
+        raise UnexpectedAnswer(200, "the answer is not of the expected form") from error
 
 
 async def _is_reachable(url: str) -> bool:

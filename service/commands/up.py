@@ -14,8 +14,8 @@ from typing import IO
 import httpx
 
 from service.child_process import hide_from_other_processes
-from service.commands.api_client import mint_local_token
 from service.commands.supervision import ChildExitError, SupervisedProcess
+from service.commands.tokens import mint_local_token
 from service.config import Settings
 from service.embedded.cluster import find_free_port
 from service.errors import StartupError

@@ -12,8 +12,9 @@ from service.environment import EnvironmentSettings
 from service.errors import InvalidRequest, invalid_field
 from service.plan.capability import Capability
 from service.plan.colour import Colour
+from service.plan.formats import SourceKind
 from service.plan.geometry import Size
-from service.plan.render_plan import INTERLACED, FramePolicy, Gaps, SourceKind
+from service.plan.render_plan import INTERLACED, FramePolicy, Gaps
 from service.plan.tone import Levels
 
 

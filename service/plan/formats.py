@@ -11,6 +11,8 @@ from typing import Literal, get_args
 from service.errors import invalid_field
 from service.plan.tone import Tone
 
+# What a dataset consists of.
+SourceKind = Literal["frames", "video"]
 Codec = Literal["h264", "av1", "hevc", "mjpeg", "ffv1"]
 Effort = Literal["fast", "balanced", "small"]
 Container = Literal["mp4", "mov", "mkv", "avi"]

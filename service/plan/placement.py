@@ -21,8 +21,8 @@ from service.plan.capability import (
     Stage,
 )
 from service.plan.estimate import EFFORT_SECONDS
-from service.plan.formats import EFFORTS, Codec, Effort
-from service.plan.render_plan import CPU_ONLY, Backend, Encoder, RenderOptions, SourceKind
+from service.plan.formats import EFFORTS, Codec, Effort, SourceKind
+from service.plan.render_plan import CPU_ONLY, Backend, Encoder, RenderOptions
 
 DevicePreference = Literal["auto", "cpu", "cuda"]
 Stages = dict[str, dict[str, str]]

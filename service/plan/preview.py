@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 from uuid import UUID
 
-from service.plan.formats import Codec
+from service.plan.formats import Codec, SourceKind
 from service.plan.geometry import Size
-from service.plan.render_plan import FrameRef, ObjectRef, RenderOptions, SegmentPlan, SourceKind
+from service.plan.render_plan import FrameRef, ObjectRef, RenderOptions, SegmentPlan
 from service.plan.tone import Tone
 
 # Part of every key: raise it when the same facts would give another picture.

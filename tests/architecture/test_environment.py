@@ -13,6 +13,7 @@ ALLOWED_READERS = {
     "service/config.py": "XDG_DATA_HOME, where the per-user data folder lies; variables that were removed or renamed",
     "service/devices/nvml.py": "CUDA_VISIBLE_DEVICES, as CUDA; sets CUDA_DEVICE_ORDER, so that NVML and CUDA count alike",
     "service/embedded/cluster.py": "hands its own environment on to psql",
+    "service/client/addresses.py": "REELMILL_URL and the like: the client knows no settings of the service",
     "service/commands/up.py": "hands its own environment on to the API and the worker",
     "service/store/objects/s3_http.py": "AWS_CA_BUNDLE, as every AWS client",
     "service/worker/objects/child.py": "AWS_CA_BUNDLE, which it has to read when it is shut in",

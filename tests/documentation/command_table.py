@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from service.cli import app
+from service.cli.main import app
 
 # What `reelmill --help` prints is this object's.
 group: Any = typer.main.get_command(app)

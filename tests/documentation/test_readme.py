@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service import cli
+from service.cli import exit_codes as codes
 from service.processes.app import create_app
 from tests.documentation.command_table import exit_codes, group
 from tests.documentation.readme import README, TABLES, read_table, render_page
@@ -88,9 +88,9 @@ def test_help_names_the_same_commands_and_exit_codes() -> None:
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
     """0, 2 and 130 are the command line library's own."""
-    ours = {cli.FAILED, cli.LEFT_OUT, cli.UNAVAILABLE, cli.NOT_PERMITTED, cli.CONFIGURATION}
-    assert ours | {0, cli.USAGE, 130} == set(exit_codes())
-    assert set(cli.EXIT_CODE_BY_STATUS.values()) <= ours
+    ours = {codes.FAILED, codes.LEFT_OUT, codes.UNAVAILABLE, codes.NOT_PERMITTED, codes.CONFIGURATION}
+    assert ours | {0, codes.USAGE, 130} == set(exit_codes())
+    assert set(codes.EXIT_CODE_BY_STATUS.values()) <= ours
 
 
 @pytest.mark.parametrize("name", sorted(group.commands))

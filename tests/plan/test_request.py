@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from service.errors import Conflict, InvalidRequest, NotFound, ReelmillError
 from service.plan.capability import Capability, Stage, State
 from service.plan.facts import CapturedFrames, ClusterCapabilities, DatasetFacts, RenderFacts, RenderLimits
-from service.plan.formats import CONTAINERS, PIXEL_FORMATS, Codec, Container, Effort, Output
+from service.plan.formats import CONTAINERS, PIXEL_FORMATS, Codec, Container, Effort, Output, SourceKind
 from service.plan.geometry import Bins, Crop, CropSpec, DecimationMode
 from service.plan.overlay import Corner, Overlay, OverlaySpec, ScaleBar, ScaleBarSpec, Unit
 from service.plan.placement import DevicePreference
-from service.plan.render_plan import CPU_ONLY, Backend, FramePolicy, MismatchPolicy, RenderOptions, SourceKind
+from service.plan.render_plan import CPU_ONLY, Backend, FramePolicy, MismatchPolicy, RenderOptions
 from service.plan.request import RenderRequest, plan
 from service.plan.segments import FrameRangeSpec, Selection
 from service.plan.timing import Timing

@@ -67,7 +67,7 @@ async def test_files_are_kept_for_ever_under_the_digest_of_all(client: httpx.Asy
     for path in (
         "studio/0123456789abcdef/main.js",
         f"studio/{digest}/index.html",
-        f"studio/{digest}/../cli.py",
+        f"studio/{digest}/../config.py",
         "studio/main.js",
     ):
         assert_problem(await client.get(f"/{path}"), 404, "not-found")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from service import config
-from service.commands.api_client import mint_local_token
+from service.commands.tokens import mint_local_token
 from service.commands.up import run_local_service
 from tests.studio.browsing import Studio, studio
 from tests.studio.scene import HOSTILE_NAMES, colony_jpeg, flawed_frames, make_dataset, make_experiment, submit

@@ -1,4 +1,4 @@
-"""The files of a local folder that `reelmill ingest` uploads, those that it leaves out, and what has changed."""
+"""The files of a local folder that are uploaded, those that are left out, and what has changed."""
 
 import hashlib
 import os
@@ -10,16 +10,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from service.plan.names.media_names import Exclusions, excluded_by_folder, excluded_by_name, is_media_name
-from service.plan.render_plan import SourceKind
-from service.store.objects.keys import safe_path
+from service.client.errors import FolderError
+from service.plan.formats import SourceKind
+from service.plan.names.media_names import (
+    Exclusions,
+    excluded_by_folder,
+    excluded_by_name,
+    is_media_name,
+)
+from service.plan.names.safe_paths import safe_path
 
 MD5_HEX_LENGTH = 32
 SPECIAL_FILES = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
-
-
-class FolderError(Exception):
-    """The local folder cannot be ingested; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,149 +1,87 @@
 """`reelmill render`: submit a render, show its progress, download the video and its receipt, print a summary."""
 
-import asyncio
-import hashlib
 import json
 import math
 import os
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-import httpx
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from service.commands.api_client import Answer, ApiError, json_or_raise, open_client
+from service.client.datasets import AsyncDataset
+from service.client.errors import RenderFailed
+from service.client.mill import AsyncReelmill
+from service.client.renders import AsyncRender
+from service.commands.remote.connection import find_in_catalogue, open_mill
+from service.commands.remote.output import print_json
+from service.commands.remote.progress import follow_render
 from service.config import Settings
 
-console = Console(soft_wrap=True, highlight=False)
-MAX_RECONNECTS = 30
 DEFAULT_FPS = 30
 NOT_FINITE = "a finite number of ordinary length is needed"
+PIPE = Path("-")
 
 
-class RenderError(Exception):
-    """The render did not succeed."""
+class OutputUnwritable(Exception):
+    """The file for the video cannot be written; the text says why."""
 
 
-async def render_to_file(settings: Settings, experiment: str, fields: dict[str, Any], output: Path | None) -> None:
+async def render_to_file(settings: Settings, what: str, fields: dict[str, Any], output: Path | None) -> None:
     """Render, and download the video and its receipt to `output` (default: out.mp4, or out.<container>).
 
-    Raises ApiError, RenderError, httpx.TransportError.
+    `what` is an experiment or EXPERIMENT/DATASET, by name, id or address. `-` writes the video to stdout, and no
+    receipt. Raises ReelmillError, OutputUnwritable.
     """
-    async with open_client(settings) as client:
-        if output is not None:
-            _require_file_name(output)
-        body = {"experiment_id": await find_experiment_id(client, experiment)} | fields
-        job = json_or_raise(await client.post("/api/videos/generate", json=body))
-        if "job_id" not in job:
-            console.print_json(json.dumps(job))
+    if output is not None and output != PIPE:
+        _require_file_name(output)
+    async with open_mill(settings) as mill:
+        body = await _place(mill, what) | fields
+        if body.get("dry_run"):
+            print_json(await mill.call("generate", body=body))
             return
-        status = await follow_render(client, job["job_id"])
+        render = await mill.renders.submit(**body)
+        status = await follow_render(render)
         if status["status"] != "succeeded":
-            reason = (status.get("error") or {}).get("reason", "no reason was given")
-            raise RenderError(f"the render {status['status']}: {reason}")
-        video = output or Path(f"out.{status['options']['container']}")
-        receipt = video.with_suffix(".receipt.ndjson")
-        await download_video(client, status, video)
-        answer = await client.get(status["receipt_url"])
-        if not answer.is_success:
-            json_or_raise(answer)
-        receipt.write_bytes(answer.content)
+            raise RenderFailed(status)
+        await _download(render, output)
+
+
+async def _place(mill: AsyncReelmill, what: str) -> dict[str, str]:
+    found = await find_in_catalogue(mill, what)
+    if isinstance(found, AsyncDataset):
+        return {"experiment_id": found.experiment_id, "dataset_id": found.id}
+    return {"experiment_id": found.id}
+
+
+async def _download(render: AsyncRender, output: Path | None) -> None:
+    if output == PIPE:
+        async for chunk in render.video():
+            sys.stdout.buffer.write(chunk)
+        return
+    video = output or Path(f"out.{render.options['container']}")
+    await render.save(video)
+    receipt = video.with_suffix(".receipt.ndjson")
+    receipt.write_bytes(await render.receipt_bytes())
+    console = Console(soft_wrap=True, highlight=False)
     console.print(f"video   {video.resolve()}", markup=False)
     console.print(f"receipt {receipt.resolve()}", markup=False)
-    for line in summary_lines(status):
+    for line in summary_lines(render.fields):
         console.print(line, markup=False)
 
 
 def _require_file_name(output: Path) -> None:
-    """Find out before the render whether its file can be written. Raises RenderError, OSError."""
+    """Find out before the render whether its file can be written. Raises OutputUnwritable, OSError."""
     if output.is_dir():
-        raise RenderError(f"{output} is a folder: name a file")
+        raise OutputUnwritable(f"{output} is a folder: name a file")
     output.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(output.parent, os.W_OK):
-        raise RenderError(f"{output.parent} cannot be written")
+        raise OutputUnwritable(f"{output.parent} cannot be written")
 
 
-async def find_experiment_id(client: httpx.AsyncClient, name: str) -> str:
-    """The id of an experiment given by name or id. Raises ApiError."""
-    try:
-        return str(UUID(name))
-    except ValueError:
-        pass
-    found = json_or_raise(await client.get("/api/experiments", params={"q": name, "limit": 500}), list)
-    ids = [row["id"] for row in found if row["name"] == name]
-    if not ids:
-        raise ApiError(404, f"there is no experiment named {name}")
-    return str(ids[0])
-
-
-async def follow_render(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
-    """Show a progress bar until the render ends; returns its last status."""
-    columns = (
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-    )
-    last: dict[str, Any] = {}
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        line = bar.add_task("queued", total=None, rate="")
-        async for last in stream_statuses(client, job_id):
-            rate = f"{last['fps']:.1f} frames/s" if last["fps"] else ""
-            bar.update(
-                line, description=last["phase"], total=last["frames_total"], completed=last["frames_done"], rate=rate
-            )
-    return last
-
-
-async def stream_statuses(client: httpx.AsyncClient, job_id: str) -> AsyncIterator[dict[str, Any]]:
-    """Yield statuses from the event stream until the render ends. Reconnects where a broken stream stopped."""
-    known: dict[str, str] = {}
-    event = ""
-    for _ in range(MAX_RECONNECTS):
-        try:
-            async with client.stream("GET", f"/api/videos/{job_id}/events", headers=known) as stream:
-                if not stream.is_success:
-                    await stream.aread()
-                    json_or_raise(stream)
-                async for line in stream.aiter_lines():
-                    if line.startswith("id:"):
-                        known = {"Last-Event-ID": line[3:].strip()}
-                    if line.startswith("event:"):
-                        event = line[6:].strip()
-                    if line.startswith("data:") and event == "status":
-                        status = json.loads(line[5:], object_hook=Answer)
-                        yield status
-                        if status["status"] in ("succeeded", "failed", "cancelled"):
-                            return
-        except (httpx.TransportError, ValueError):  # ValueError: a line that is not JSON
-            await asyncio.sleep(1)
-    raise RenderError("the event stream failed too often; the render continues: check its status")
-
-
-async def download_video(client: httpx.AsyncClient, status: dict[str, Any], output: Path) -> None:
-    """Download to a temporary file, check its sha256, then move it to `output`. Raises RenderError."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.part")
-    digest = hashlib.sha256()
-    async with client.stream("GET", status["video_url"]) as stream:
-        if not stream.is_success:
-            await stream.aread()
-            json_or_raise(stream)
-        with partial.open("wb") as file:
-            async for chunk in stream.aiter_bytes():
-                digest.update(chunk)
-                file.write(chunk)
-    if digest.hexdigest() != status["video_sha256"]:
-        partial.unlink()
-        raise RenderError("the downloaded file differs from the one in the receipt: try again")
-    partial.replace(output)
-
-
-def summary_lines(status: dict[str, Any]) -> list[str]:
+def summary_lines(status: Mapping[str, Any]) -> list[str]:
     """The receipt's summary, as lines of text."""
     summary = status["summary"]
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(summary.get("outcomes", {}).items()))

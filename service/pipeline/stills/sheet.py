@@ -16,7 +16,8 @@ from service.pipeline.stills.artifacts import encode_image
 from service.pipeline.stills.preview import PreviewTransformStage, to_rgb
 from service.pipeline.stills.rgb import Pixels
 from service.pipeline.tone.window import Window
-from service.plan.render_plan import FrameRef, SourceKind
+from service.plan.formats import SourceKind
+from service.plan.render_plan import FrameRef
 from service.plan.tone import Tone
 
 JPEG_QUALITY = 80

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from service.plan.render_plan import SourceKind
+from service.plan.formats import SourceKind
 
 # A file with one of these suffixes is a frame even if it cannot be read. Others are frames only if they can be.
 IMAGE_SUFFIXES = frozenset(

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from service.plan.render_plan import SourceKind
+from service.plan.formats import SourceKind
+from service.plan.names.safe_paths import safe_path
 from service.routers.http.fields import EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText
 from service.routers.http.pagination import PageQuery
-from service.store.objects.keys import safe_path
 
 EXAMPLE_ETAG = "d41d8cd98f00b204e9800998ecf8427e"
 DatasetState = Literal["empty", "scanning", "ready", "failed"]

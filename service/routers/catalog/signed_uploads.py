@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from service.errors import Forbidden, NotFound, invalid_field
+from service.plan.names.safe_paths import safe_path
 from service.plan.render_plan import ObjectRef
 from service.routers.catalog.access import get_visible_dataset, require_owner
 from service.routers.catalog.dataset_models import Uploaded
@@ -27,7 +28,6 @@ from service.routers.settings import CatalogSettings
 from service.store import usage
 from service.store.catalog import datasets
 from service.store.catalog.datasets import DatasetRow
-from service.store.objects.keys import safe_path
 from service.store.objects.object_store import ObjectStore
 
 MAX_FILES = 1000

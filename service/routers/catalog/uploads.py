@@ -18,6 +18,7 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from service.errors import Conflict, FieldProblem, InvalidRequest, NotFound
+from service.plan.names.safe_paths import safe_path
 from service.plan.render_plan import ObjectRef
 from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner, require_visible_dataset
 from service.routers.catalog.dataset_models import StoredObjectDetails, Uploaded
@@ -37,7 +38,6 @@ from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.source_access import check_source
 from service.store.database import Database
 from service.store.deletion import is_upload_area
-from service.store.objects.keys import safe_path
 from service.store.objects.object_store import ObjectInfo, ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])

@@ -1,6 +1,5 @@
-"""The layout of keys in the service's own bucket, and which names files may have in it."""
+"""The layout of keys in the service's own bucket."""
 
-import re
 from uuid import UUID
 
 # See `plan.preview.Preview.key` for what follows.
@@ -8,8 +7,6 @@ PREVIEW_PREFIX = "previews/"
 UPLOAD_PREFIX = "frames/"
 # What the service writes into its own bucket begins with one of these.
 OWN_PREFIXES = ("segments/", "renders/", PREVIEW_PREFIX, UPLOAD_PREFIX)
-MAX_PATH_BYTES = 700
-_SURROGATES, _FORBIDDEN = re.compile("[\ud800-\udfff]"), re.compile(r"[\x00-\x1f\x7f\\]")
 
 
 def upload_prefix(experiment: UUID, dataset: UUID) -> str:
@@ -63,19 +60,3 @@ def render_prefix(render: UUID) -> str:
 
 def render_object_key(render: UUID, name: str) -> str:
     return f"{render_prefix(render)}{name}"
-
-
-def safe_path(path: str) -> str:
-    """Check that a relative path is valid in every object store and file system. Raises ValueError."""
-    if len(path) > MAX_PATH_BYTES:
-        raise ValueError("longer than object stores and file systems take")
-    parts = path.split("/")
-    if _SURROGATES.search(path):
-        raise ValueError("it is not in UTF-8")
-    if any(part in (".", "..", "") for part in parts):
-        raise ValueError("parts between slashes must not be empty, '.' or '..'")
-    if _FORBIDDEN.search(path):
-        raise ValueError("control characters and backslashes are not allowed")
-    if any(len(part.encode()) > 255 for part in parts) or len(path.encode()) > MAX_PATH_BYTES:
-        raise ValueError("longer than object stores and file systems take")
-    return path

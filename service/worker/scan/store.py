@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+from service.plan.formats import SourceKind
 from service.plan.names.media_names import Exclusions
-from service.plan.render_plan import SourceKind
 from service.store.catalog.scanned import ScannedFrame
 
 # Frames whose levels are measured: spread over the dataset, they show its range.

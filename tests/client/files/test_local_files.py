@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from service.commands.local_files import FolderError, FolderSurvey, StoredFiles, printable, survey_folder
+from service.client.errors import FolderError
+from service.client.files.local_files import FolderSurvey, StoredFiles, printable, survey_folder
 
 GOOD = (
     *("a.jpg", "day 1/b c.jpg", " lead.jpg", "trail.jpg ", "50%.jpg", "q?x.jpg", "h#x.jpg", "p+x.jpg", "dots..jpg"),
@@ -94,7 +95,7 @@ def test_what_is_no_file_is_named_and_nothing_hangs(folder: Path, tmp_path_facto
 def test_folders_that_cannot_be_read_are_named() -> None:
     """As a user who may not: root may read everything."""
     script = (
-        "import os, sys; from pathlib import Path; from service.commands.local_files import survey_folder\n"
+        "import os, sys; from pathlib import Path; from service.client.files.local_files import survey_folder\n"
         "if os.getuid() == 0: os.setuid(65534)\n"
         "print(*survey_folder(Path(sys.argv[1]), 'frames').left_out, sep='\\n')"
     )

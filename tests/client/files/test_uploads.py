@@ -1,4 +1,4 @@
-"""`ingest`: a folder into a dataset, with a real API, queue and slot."""
+"""A folder into a dataset, with a real API, queue and slot."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,15 +8,28 @@ from typing import Any
 import httpx
 import pytest
 
-from service.commands import api_client
-from service.commands.api_client import ApiError
-from service.commands.ingest import FolderError, IngestTarget, ingest
+from service.client import transport as transport_module
+from service.client.datasets import AsyncDataset, ProgressCallback
+from service.client.errors import Conflict, FolderError, Invalid, NotPermitted, Unreachable
+from service.client.files.uploads import UploadResult
+from service.client.mill import AsyncReelmill
+from tests.client.mills import open_mill
 from tests.support.data.media import jpeg, numbered_picture, video
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 from tests.support.processes.supervisor import running_supervisor
 
 pytestmark = pytest.mark.anyio
-TARGET = IngestTarget("run", "camera", "frames")
+
+
+async def ingest(
+    mill: AsyncReelmill,
+    folder: Path,
+    on_progress: ProgressCallback | None = None,
+    name: str = "camera",
+    kind: Any = "frames",
+) -> tuple[AsyncDataset, UploadResult]:
+    dataset = await (await mill.experiments.get_or_create("run")).datasets.get_or_create(name, kind)
+    return dataset, await dataset.upload(folder, on_progress)
 
 
 @pytest.fixture
@@ -56,67 +69,58 @@ class UnreliableTransport(httpx.AsyncBaseTransport):
         return await self.inner.handle_async_request(request)
 
 
-def _unreliable_client(
-    api: CatalogueApi, *faults: int | Exception | None
-) -> tuple[httpx.AsyncClient, UnreliableTransport]:
+def _unreliable_mill(api: CatalogueApi, *faults: int | Exception | None) -> tuple[AsyncReelmill, UnreliableTransport]:
     transport = UnreliableTransport(httpx.ASGITransport(api.app), list(faults))
-    headers = api.client("alice").headers
-    return httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers), transport
+    return open_mill(api, transport=transport), transport
 
 
 async def test_a_folder_becomes_a_dataset(api: CatalogueApi, folder: Path) -> None:
     heard: list[tuple[str, int, int | None]] = []
-    async with api.client("alice") as client:
-        result = await ingest(client, folder, TARGET, lambda *moved: heard.append(moved))
+    async with open_mill(api) as mill:
+        dataset, result = await ingest(mill, folder, lambda *moved: heard.append(moved))
         assert (result.uploaded, result.present) == (12, 0)
-        dataset = result.dataset
-        assert (dataset["state"], dataset["frame_count"], dataset["gap_frames"]) == ("ready", 12, 1)
-        rows = (await client.get(f"/api/datasets/{dataset['id']}/frames")).json()
-        assert [row["number"] for row in rows] == [*range(8), *range(9, 13)]
+        assert (dataset.state, dataset.frame_count, dataset.gap_frames) == ("ready", 12, 1)
+        numbers = [frame.number async for frame in dataset.frames().each()]
+        assert numbers == [*range(8), *range(9, 13)]
     uploads = [moved for moved in heard if moved[0] == "upload"]
     assert uploads[0] == ("upload", 0, 12) and uploads[-1] == ("upload", 12, 12)
     assert heard[-1] == ("scan", 12, 12)
 
 
 async def test_only_what_is_missing_is_sent(api: CatalogueApi, folder: Path) -> None:
-    broken, first = _unreliable_client(api, *[None] * 8, *[422] * 20)
+    broken, first = _unreliable_mill(api, *[None] * 8, *[422] * 20)
     async with broken:
-        with pytest.raises(ApiError, match="no room left"):
-            await ingest(broken, folder, TARGET, lambda *_: None)
-    whole, second = _unreliable_client(api)
+        with pytest.raises(Invalid, match="no room left"):
+            await ingest(broken, folder)
+    whole, second = _unreliable_mill(api)
     async with whole:
-        stored = len((await _stored_objects(whole))["objects"])
+        dataset = await (await whole.experiments.get("run")).datasets.get("camera")
+        stored = len(await whole.call("list_objects", dataset_id=dataset.id))
         assert 0 < stored < 12 and first.puts >= stored
         (folder / "f3.jpg").write_bytes(jpeg(numbered_picture(3), quality=50))
-        result = await ingest(whole, folder, TARGET, lambda *_: None)
-        assert second.puts == result.uploaded and result.uploaded + result.present == 12
+        _, result = await ingest(whole, folder)
+        assert second.puts == result.uploaded and result.total == 12
         assert 1 <= result.uploaded <= 13 - stored, "the changed file and the missing ones"
-        again = await ingest(whole, folder, TARGET, lambda *_: None)
-        assert (again.uploaded, again.present, again.dataset["id"]) == (0, 12, result.dataset["id"])
-
-
-async def _stored_objects(client: httpx.AsyncClient) -> dict[str, Any]:
-    experiment = (await client.get("/api/experiments")).json()[0]["id"]
-    dataset = (await client.get(f"/api/experiments/{experiment}/datasets")).json()[0]["id"]
-    return {"id": dataset, "objects": (await client.get(f"/api/datasets/{dataset}/objects")).json()}
+        same, again = await ingest(whole, folder)
+        assert (again.uploaded, again.present, same.id) == (0, 12, dataset.id)
 
 
 async def test_short_outages_are_waited_out(api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_client, "INITIAL_RETRY_DELAY_S", 0.01)
+    monkeypatch.setattr(transport_module, "FIRST_PAUSE_S", 0.01)
     faults = [httpx.ConnectError("refused"), 503, None, httpx.ReadError("cut"), 429, 503]
-    client, transport = _unreliable_client(api, *faults)
-    async with client:
-        result = await ingest(client, folder, TARGET, lambda *_: None)
-    assert result.dataset["frame_count"] == 12 and transport.puts == 17
+    mill, transport = _unreliable_mill(api, *faults)
+    async with mill:
+        dataset, _ = await ingest(mill, folder)
+    assert dataset.frame_count == 12 and transport.puts == 17
 
 
 async def test_a_file_that_the_service_refuses_does_not_stop_the_others(api: CatalogueApi, folder: Path) -> None:
-    client, _ = _unreliable_client(api, 413)
-    async with client:
-        result = await ingest(client, folder, TARGET, lambda *_: None)
+    mill, _ = _unreliable_mill(api, 413)
+    async with mill:
+        dataset, result = await ingest(mill, folder)
     (left,) = result.left_out
     assert left.reason == "the service refused it: no room left" and left.is_media and not result.is_complete
-    assert (result.uploaded, result.dataset["frame_count"]) == (11, 11)
+    assert (result.uploaded, dataset.frame_count) == (11, 11)
 
 
 class ChangingTransport(httpx.AsyncBaseTransport):
@@ -132,7 +136,7 @@ class ChangingTransport(httpx.AsyncBaseTransport):
         return await self.inner.handle_async_request(request)
 
 
-@pytest.mark.parametrize(("times", "left_out"), [(1, []), (9, ["it changes while it is uploaded: run ingest again"])])
+@pytest.mark.parametrize(("times", "left_out"), [(1, []), (9, ["it changes while it is uploaded: upload it again"])])
 async def test_a_file_that_changes_while_it_is_sent(
     api: CatalogueApi, tmp_path: Path, times: int, left_out: list[str]
 ) -> None:
@@ -140,63 +144,61 @@ async def test_a_file_that_changes_while_it_is_sent(
     folder.mkdir()
     (folder / "f.jpg").write_bytes(jpeg(numbered_picture(1)))
     transport = ChangingTransport(httpx.ASGITransport(api.app), folder / "f.jpg", times)
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://test", headers=api.client("alice").headers
-    ) as client:
-        result = await ingest(client, folder, TARGET, lambda *_: None)
+    async with open_mill(api, transport=transport) as mill:
+        dataset, result = await ingest(mill, folder)
         assert [left.reason for left in result.left_out] == left_out
         if result.is_complete:
-            shown = await client.get(f"/api/datasets/{result.dataset['id']}/frames/0/image")
-            assert shown.content == (folder / "f.jpg").read_bytes()
+            assert await (await dataset.frame(0)).image() == (folder / "f.jpg").read_bytes()
 
 
 async def test_a_service_that_stays_away(api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_client, "INITIAL_RETRY_DELAY_S", 0.001)
-    client, _ = _unreliable_client(api, *[httpx.ConnectError("refused")] * 100)
-    async with client:
-        with pytest.raises(httpx.ConnectError):
-            await ingest(client, folder, TARGET, lambda *_: None)
+    monkeypatch.setattr(transport_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(transport_module, "UNREACHABLE_S", 0.2)
+    mill, _ = _unreliable_mill(api, *[httpx.ConnectError("refused")] * 10_000)
+    async with mill:
+        with pytest.raises(Unreachable):
+            await ingest(mill, folder)
 
 
 async def test_folders_that_cannot_be_used(api: CatalogueApi, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    async with api.client("alice") as client:
+    async with open_mill(api) as mill:
         for name, reason in (("nowhere", "is not a folder"), ("empty", "has no files")):
             with pytest.raises(FolderError, match=reason):
-                await ingest(client, tmp_path / name, TARGET, lambda *_: None)
+                await ingest(mill, tmp_path / name)
 
 
 async def test_nothing_readable(api: CatalogueApi, tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("text")
-    async with api.client("alice") as client:
-        with pytest.raises(ApiError, match="the scan failed: no frames under frames/"):
-            await ingest(client, tmp_path / "texts", TARGET, lambda *_: None)
+    async with open_mill(api) as mill:
+        with pytest.raises(Invalid, match="the scan failed: no frames under frames/"):
+            await ingest(mill, tmp_path / "texts")
 
 
-async def test_refusals_are_told(api: CatalogueApi, folder: Path) -> None:
-    async with api.client("alice", "catalog:read") as client:
-        with pytest.raises(ApiError, match="the token lacks the scope catalog:write"):
-            await ingest(client, folder, TARGET, lambda *_: None)
-    async with api.client("alice") as client:
-        await ingest(client, folder, TARGET, lambda *_: None)
-        with pytest.raises(ApiError, match="holds frames, not video"):
-            await ingest(client, folder, IngestTarget("run", "camera", "video"), lambda *_: None)
+async def test_refusals_have_their_reason(api: CatalogueApi, folder: Path) -> None:
+    async with open_mill(api, "alice", "catalog:read") as mill:
+        with pytest.raises(NotPermitted, match="the token lacks the scope catalog:write"):
+            await ingest(mill, folder)
+    async with open_mill(api) as mill:
+        await ingest(mill, folder)
+        with pytest.raises(Conflict, match="holds frames, not video"):
+            await ingest(mill, folder, kind="video")
 
 
 async def test_somebody_elses_experiment_of_that_name_is_left_alone(api: CatalogueApi, folder: Path) -> None:
-    async with api.client("bob") as bob:
-        await bob.post("/api/experiments", json={"name": "run", "visibility": "public"})
-    async with api.client("alice") as client:
-        result = await ingest(client, folder, TARGET, lambda *_: None)
-        assert (await client.get(f"/api/experiments/{result.dataset['experiment_id']}")).json()["owner"] == "alice"
+    async with open_mill(api, "bob") as bob:
+        await bob.experiments.create("run", visibility="public")
+    async with open_mill(api) as mill:
+        dataset, _ = await ingest(mill, folder)
+        assert (await mill.experiments.get(dataset.experiment_id)).owner == "alice"
 
 
 async def test_two_at_once(api: CatalogueApi, folder: Path) -> None:
-    async with api.client("alice") as client:
-        results = await asyncio.gather(*(ingest(client, folder, TARGET, lambda *_: None) for _ in range(3)))
-    assert {result.dataset["id"] for result in results} == {results[0].dataset["id"]}
-    assert {result.dataset["frame_count"] for result in results} == {12}
+    async with open_mill(api) as mill:
+        results = await asyncio.gather(*(ingest(mill, folder) for _ in range(3)))
+    assert {dataset.id for dataset, _ in results} == {results[0][0].id}
+    assert {dataset.frame_count for dataset, _ in results} == {12}
 
 
 async def test_source_videos(api: CatalogueApi, tmp_path: Path) -> None:
@@ -205,6 +207,6 @@ async def test_source_videos(api: CatalogueApi, tmp_path: Path) -> None:
     data = video(numbered_picture(number) for number in range(30))
     free = (2 * 1024 * 1024).to_bytes(4, "big") + b"free" + bytes(2 * 1024 * 1024 - 8)
     (tmp_path / "videos" / "a.mp4").write_bytes(data + free)
-    async with api.client("alice") as client:
-        result = await ingest(client, tmp_path / "videos", IngestTarget("run", "film", "video"), lambda *_: None)
-    assert (result.dataset["frame_count"], result.dataset["bytes"]) == (30, len(data) + len(free))
+    async with open_mill(api) as mill:
+        dataset, _ = await ingest(mill, tmp_path / "videos", name="film", kind="video")
+    assert (dataset.frame_count, dataset.bytes) == (30, len(data) + len(free))

@@ -11,8 +11,8 @@ import httpx
 import numpy as np
 import pytest
 
-from service.commands.api_client import ApiError
-from service.commands.render import render_to_file
+from service.client.errors import Invalid
+from service.commands.remote.render import render_to_file
 from service.config import ClientSettings
 from service.plan.formats import CONTAINERS, MEDIA_TYPES, Codec, Container
 from tests.support.data import media
@@ -111,5 +111,5 @@ def test_the_command_names_the_file_after_its_container(
     fields = {"decimation_factor": 4, "fps": 20, "codec": "mjpeg"}
     asyncio.run(render_to_file(settings, footage["experiment_id"], fields, None))
     assert (tmp_path / "out.avi").read_bytes()[8:12] == b"AVI "
-    with pytest.raises(ApiError, match="mp4 cannot hold mjpeg"):
+    with pytest.raises(Invalid, match="mp4 cannot hold mjpeg"):
         asyncio.run(render_to_file(settings, footage["experiment_id"], fields | {"container": "mp4"}, None))

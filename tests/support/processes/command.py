@@ -13,8 +13,10 @@ from pathlib import Path
 
 TIMEOUT_S = 300
 FORKSERVER = get_context("forkserver")
-MODULES = ("api_client", "backup", "devices", "ingest", "render", "up", "verify")
-FORKSERVER.set_forkserver_preload(["service.cli", *(f"service.commands.{name}" for name in MODULES)])
+MODULES = ("tokens", "backup", "devices", "remote.ingest", "remote.render", "up", "verify")
+FORKSERVER.set_forkserver_preload(
+    ["service.cli.main", "service.client.transport", *(f"service.commands.{name}" for name in MODULES)]
+)
 
 
 def run_command(*words: str | bytes) -> "subprocess.CompletedProcess[str]":
@@ -38,7 +40,7 @@ def _run(words: tuple[str | bytes, ...], environment: dict[str, str], folder: st
     os.chdir(folder)
     for descriptor, path in zip((1, 2), paths, strict=True):
         os.dup2(os.open(path, os.O_WRONLY), descriptor)
-    from service import cli
+    from service.cli import main
 
-    sys.argv = [cli.__file__.replace("cli.py", "__main__.py"), *map(os.fsdecode, words)]
-    cli.main()
+    sys.argv = [main.__file__.replace("cli/main.py", "__main__.py"), *map(os.fsdecode, words)]
+    main.main()

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from service import config
-from service.commands.api_client import mint_local_token
+from service.commands.tokens import mint_local_token
 from service.commands.up import run_local_service
 from service.config import Settings
 from service.plan.render_plan import ObjectRef

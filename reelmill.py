@@ -1,0 +1,79 @@
+"""The client of Reelmill, for scripts and notebooks: `from reelmill import Reelmill`. See docs/client.md."""
+
+from service.client.blocking.classes import (
+    Dataset,
+    Datasets,
+    Experiment,
+    Experiments,
+    Frame,
+    Frames,
+    Query,
+    Reelmill,
+    Render,
+    Renders,
+)
+from service.client.datasets import AsyncDataset
+from service.client.errors import (
+    Busy,
+    Conflict,
+    DownloadDiffers,
+    FolderError,
+    Invalid,
+    Misconfigured,
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    ReelmillError,
+    Refused,
+    RenderFailed,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from service.client.experiments import AsyncDatasets, AsyncExperiment, AsyncExperiments
+from service.client.files.uploads import UploadResult
+from service.client.frames import AsyncFrame, AsyncFrames
+from service.client.mill import AsyncReelmill
+from service.client.queries import AsyncQuery, Question
+from service.client.receipts import Receipt
+from service.client.renders import AsyncRender, AsyncRenders, OutputFrame
+
+__all__ = [
+    "AsyncDataset",
+    "AsyncDatasets",
+    "AsyncExperiment",
+    "AsyncExperiments",
+    "AsyncFrame",
+    "AsyncFrames",
+    "AsyncQuery",
+    "AsyncReelmill",
+    "AsyncRender",
+    "AsyncRenders",
+    "Busy",
+    "Conflict",
+    "Dataset",
+    "Datasets",
+    "DownloadDiffers",
+    "Experiment",
+    "Experiments",
+    "FolderError",
+    "Frame",
+    "Frames",
+    "Invalid",
+    "Misconfigured",
+    "NotAuthenticated",
+    "NotFound",
+    "NotPermitted",
+    "OutputFrame",
+    "Query",
+    "Question",
+    "Receipt",
+    "Reelmill",
+    "ReelmillError",
+    "Refused",
+    "Render",
+    "RenderFailed",
+    "Renders",
+    "UnexpectedAnswer",
+    "Unreachable",
+    "UploadResult",
+]

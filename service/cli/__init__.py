@@ -1,0 +1,1 @@
+"""The `reelmill` command line: the options of each command, and errors turned into exit codes."""

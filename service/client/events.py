@@ -1,0 +1,58 @@
+"""Event streams (WHATWG HTML, 9.2): they go on where they broke off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from service.client.errors import BrokenOff, Unreachable
+
+if TYPE_CHECKING:
+    from service.client.transport import Transport
+
+MAX_RECONNECTS, RECONNECT_S = 30, 1.0
+
+
+@dataclass(slots=True)
+class Event:
+    """`data` is its JSON."""
+
+    name: str
+    data: Any
+
+
+async def read_events(transport: Transport, path: str) -> AsyncIterator[Event]:
+    """The events of a stream, until whoever reads has enough. Raises Refused, Unreachable."""
+    parser = _Parser()
+    for _ in range(MAX_RECONNECTS):
+        known = {"Last-Event-ID": parser.last_id} if parser.last_id else {}
+        try:
+            async with transport.stream(path, known) as response:
+                async for line in response.aiter_lines():
+                    if (event := parser.read(line)) is not None:
+                        yield event
+        except (BrokenOff, ValueError):  # ValueError: a line that is not JSON
+            pass
+        await asyncio.sleep(RECONNECT_S)
+    raise Unreachable("the event stream broke off too often; what was asked for goes on: look at its status")
+
+
+class _Parser:
+    def __init__(self) -> None:
+        self.last_id = ""
+        self._name = ""
+
+    def read(self, line: str) -> Event | None:
+        """The event that ends with this line of data. Raises ValueError."""
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "id":
+            self.last_id = value
+        elif field == "event":
+            self._name = value
+        elif field == "data":
+            return Event(self._name or "message", json.loads(value))
+        return None

@@ -1,0 +1,47 @@
+"""`reelmill register` and `open`: frames that are there already, and the page."""
+
+import webbrowser
+from urllib.parse import urlsplit
+
+import typer
+
+from service.commands.remote.connection import open_mill
+from service.commands.remote.output import print_json
+from service.commands.up import login_link
+from service.config import Settings
+from service.plan.formats import SourceKind
+
+
+async def register(
+    settings: Settings, address: str, place: tuple[str, str], kind: SourceKind, *, as_json: bool
+) -> None:
+    """Make a dataset of what is in a bucket below a prefix, and scan it.
+
+    `place` is (experiment, dataset); the experiment is made if it is missing.
+
+    Raises Refused, typer.BadParameter.
+    """
+    bucket, prefix = parse_s3_address(address)
+    async with open_mill(settings) as mill:
+        experiment = await mill.experiments.get_or_create(place[0])
+        found = await experiment.datasets.register(place[1], prefix, bucket=bucket, kind=kind)
+        await found.wait_until_scanned()
+    if as_json:
+        print_json(found.fields)
+    else:
+        print(f"dataset {found.id}: {found.frame_count} frames, {found.bytes} bytes")
+
+
+def parse_s3_address(address: str) -> tuple[str, str]:
+    """The bucket and the prefix of `s3://bucket/prefix`. Raises typer.BadParameter."""
+    parts = urlsplit(address)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise typer.BadParameter(f"{address}: write s3://bucket/prefix/", param_hint="ADDRESS")
+    return parts.netloc, address.removeprefix(f"s3://{parts.netloc}").lstrip("/")
+
+
+def open_page(settings: Settings) -> None:
+    """Open the page in the browser of this machine, signed in where the service is this machine's."""
+    address = login_link(settings, f"http://127.0.0.1:{settings.process.port}")
+    print(address.partition("#")[0])
+    webbrowser.open(address)

@@ -1,0 +1,100 @@
+"""`reelmill watch`, `cancel`, `retry`, `rm` and `get`: what is done with renders and what they made."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from service.client.errors import NotFound, RenderFailed
+from service.client.renders import AsyncRender
+from service.commands.remote.connection import find_in_catalogue, find_render, open_mill
+from service.commands.remote.output import print_fields, print_json
+from service.commands.remote.progress import follow_render
+from service.commands.remote.render import summary_lines
+from service.config import Settings
+
+PIPE = Path("-")
+SUFFIXES = {"receipt": ".receipt.ndjson", "poster": ".jpg"}
+
+
+async def watch(settings: Settings, job: str, *, as_json: bool) -> None:
+    """Follow a render to its end. Raises RenderFailed if it does not succeed."""
+    async with open_mill(settings) as mill:
+        render = await find_render(mill, job)
+        status = await follow_render(render)
+    if as_json:
+        print_json(status)
+    if status["status"] != "succeeded":
+        raise RenderFailed(status)
+    if not as_json:
+        print(f"video   {mill.url}{status['video_url']}", *summary_lines(status), sep="\n")
+
+
+async def cancel(settings: Settings, jobs: list[str]) -> None:
+    async with open_mill(settings) as mill:
+        for job in jobs:
+            render = await find_render(mill, job)
+            await render.cancel()
+            print(f"{render.id} is {render.status}")
+
+
+async def retry(settings: Settings, jobs: list[str]) -> None:
+    async with open_mill(settings) as mill:
+        for job in jobs:
+            render = await find_render(mill, job)
+            await render.retry()
+            print(f"{render.id} is {render.status}")
+
+
+async def remove(settings: Settings, what: str, *, force: bool, frames: bool, as_json: bool) -> None:
+    """Delete an experiment, a dataset or a render, and print what was deleted."""
+    async with open_mill(settings) as mill:
+        try:
+            found = await find_in_catalogue(mill, what)
+        except NotFound as missing:
+            try:
+                deleted: Any = await (await find_render(mill, what)).delete(force=force)
+            except NotFound:
+                raise missing from None
+        else:
+            deleted = await found.delete(force=force, frames=frames)
+    print_fields(vars(deleted), as_json=as_json)
+
+
+async def get(settings: Settings, job: str, what: str, output: Path | None) -> None:
+    """Download the `video`, `receipt` or `poster` of a render, or one of its frames by number; `-` is stdout."""
+    async with open_mill(settings) as mill:
+        render = await find_render(mill, job)
+        if what == "video" and output != PIPE:
+            print((await render.save(output)).absolute())
+            return
+        await _write(_content(render, what), output or Path(f"{render.id}{SUFFIXES.get(what, f'.{what}.png')}"))
+
+
+async def _content(render: AsyncRender, what: str) -> AsyncIterator[bytes]:
+    match what:
+        case "video":
+            async for chunk in render.video():
+                yield chunk
+        case "receipt":
+            yield await render.receipt_bytes()
+        case "poster":
+            yield await render.poster()
+        case _:
+            yield (await render.frame(int(what))).png
+
+
+async def _write(content: AsyncIterator[bytes], output: Path) -> None:
+    if output == PIPE:
+        async for chunk in content:
+            sys.stdout.buffer.write(chunk)
+        return
+    partial = output.with_name(f".{output.name}.part")
+    try:
+        with partial.open("wb") as file:
+            async for chunk in content:
+                file.write(chunk)
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+    print(output.absolute())  # noqa: ASYNC240 (nothing else runs)

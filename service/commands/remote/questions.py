@@ -1,0 +1,69 @@
+"""`reelmill query` and `ask`: questions to the database."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from service.client.queries import OPERATORS, AsyncQuery
+from service.commands.remote.connection import open_mill
+from service.commands.remote.output import print_json, print_rows
+from service.config import Settings
+
+
+async def list_tables(settings: Settings, *, as_json: bool) -> None:
+    async with open_mill(settings) as mill:
+        tables = await mill.tables()
+    rows = tables if as_json else [table | {"columns": _names(table)} for table in tables]
+    print_rows(rows, ("name", "columns"), as_json=as_json, none="there are no tables")
+
+
+async def query(
+    settings: Settings, table: str, conditions: Sequence[str], parts: dict[str, Any], *, as_json: bool
+) -> None:
+    """Print the rows for which all conditions hold. `parts`: `select`, `order_by`, `limit`."""
+    where = dict(map(parse_condition, conditions))
+    async with open_mill(settings) as mill:
+        rows = await _build(mill.query(table), where, parts).rows()
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    print_rows(rows, columns, as_json=as_json, none="there are no such rows")
+
+
+def _build(question: AsyncQuery, where: dict[str, Any], parts: dict[str, Any]) -> AsyncQuery:
+    question = question.where(**where) if where else question
+    if parts.get("select"):
+        question = question.select(*parts["select"])
+    if parts.get("order_by"):
+        question = question.order_by(*parts["order_by"])
+    return question.limit(parts["limit"]) if parts.get("limit") else question
+
+
+async def ask(settings: Settings, question: str, *, as_json: bool) -> None:
+    async with open_mill(settings) as mill:
+        found = await mill.ask(question)
+    if as_json:
+        print_json(found.fields)
+        return
+    print(found.answer)
+    if found.suggested_render:
+        print(f"to render it: POST /api/videos/generate with {json.dumps(found.suggested_render)}")
+
+
+def parse_condition(text: str) -> tuple[str, Any]:
+    """`column=value` or `column__operator=value`; a value that is JSON is taken as JSON. Raises typer.BadParameter."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise typer.BadParameter(f"{text}: write column=value, as in frame_count__gt=100", param_hint="CONDITION")
+    operator = name.partition("__")[2]
+    if operator and operator not in OPERATORS:
+        known = ", ".join(sorted(OPERATORS))
+        raise typer.BadParameter(f"{text}: there is no operator {operator}, only {known}", param_hint="CONDITION")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _names(table: dict[str, Any]) -> str:
+    return ", ".join(column["name"] for column in table["columns"])

@@ -1,0 +1,15 @@
+"""The client, connected to an application in this process."""
+
+import httpx
+
+from service.client.mill import AsyncReelmill
+from tests.support.processes.catalogue_api import CatalogueApi
+
+
+def open_mill(
+    api: CatalogueApi, who: str = "alice", *scopes: str, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncReelmill:
+    """With the token of a user; `transport` may stand between."""
+    headers = api.client(who, *scopes).headers
+    token = headers["Authorization"].removeprefix("Bearer ")
+    return AsyncReelmill("http://test", token=token, transport=transport or httpx.ASGITransport(api.app))
