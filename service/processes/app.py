@@ -23,7 +23,14 @@ from service.routers.http.rate_limit import AddressLimit, EventStreamLimit, Rate
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
 from service.routers.ops import dead_letters, devices, health, metrics, workers, workload
-from service.routers.pictures import frame_images, frame_samples, render_previews, thumbnails, video_frames
+from service.routers.pictures import (
+    frame_arrays,
+    frame_images,
+    frame_samples,
+    render_previews,
+    thumbnails,
+    video_frames,
+)
 from service.routers.settings import HttpSettings
 from service.routers.videos import events, files, generate, hls, renders, webhook_secrets
 from service.routers.videos.events import StatusPoller
@@ -39,6 +46,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     signed_uploads.router,
     frame_images.router,
     frame_samples.router,
+    frame_arrays.router,
     render_previews.router,
     thumbnails.router,
     usage.router,

@@ -68,6 +68,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 PICTURES = (
     "POST /api/datasets/{dataset_id}/frames/{index}/preview",
     "GET /api/datasets/{dataset_id}/frames/{index}/samples",
+    "GET /api/datasets/{dataset_id}/frames/{index}/array",
     "GET /api/videos/{job_id}/frames/{k}/image",
     "GET /api/datasets/{dataset_id}/thumbnails/{level}/{number}",
 )
