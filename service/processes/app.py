@@ -14,7 +14,7 @@ from service.guard.guard import Guard
 from service.identity.tokens import TokenVerifier
 from service.routers import agent, queries, session, sign_in, studio
 from service.routers.authentication.credentials import PUBLIC_PATHS, Authentication
-from service.routers.catalog import datasets, experiments, signed_uploads, uploads, usage
+from service.routers.catalog import bundles, datasets, experiments, signed_uploads, uploads, usage
 from service.routers.http import problem_types, problems
 from service.routers.http.content_negotiation import require_json_acceptable
 from service.routers.http.dependencies import Resources
@@ -43,6 +43,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     experiments.router,
     datasets.router,
     uploads.router,
+    bundles.router,
     signed_uploads.router,
     frame_images.router,
     frame_samples.router,

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from service.plan.render_plan import SourceKind
 from service.routers.http.fields import EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText
 from service.routers.http.pagination import PageQuery
+from service.routers.http.problems import ItemProblem
 from service.store.objects.keys import safe_path
 
 EXAMPLE_ETAG = "d41d8cd98f00b204e9800998ecf8427e"
@@ -312,3 +313,17 @@ class Uploaded(StoredObject):
     """An object that was stored."""
 
     etag: str = Field(examples=[EXAMPLE_ETAG])
+
+
+class BundledFile(BaseModel):
+    """A file of a bundle: `size` and `etag` if it was stored, `problem` if not."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "frame_00000.jpg", "size": 210_000, "etag": EXAMPLE_ETAG}],
+        }
+    )
+    name: str = Field(description="as in the archive")
+    size: int | None = Field(default=None, description="in bytes")
+    etag: str | None = None
+    problem: ItemProblem | None = Field(default=None, description="why this file was not stored")
