@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -112,8 +113,8 @@ class _Bundle:
                 members += 1
                 if members > MAX_FILES:
                     raise ContentTooLarge(f"one archive may have at most {MAX_FILES} members")
-                if member.kind != "a folder":
-                    await self._take(member, archive)
+                if member.kind != "a folder":  # `tar -cf - .` begins all names with a dot
+                    await self._take(replace(member, name=member.name.removeprefix("./")), archive)
         finally:
             outcomes = await asyncio.gather(*self._writes.values(), return_exceptions=True)
         for outcome in outcomes:
@@ -140,7 +141,7 @@ class _Bundle:
         if (earlier := self._writes.pop(member.name, None)) is not None:
             await earlier  # of two files of one name the last one stays
         ref = ObjectRef(self._row.bucket, self._row.prefix + member.name)
-        if member.size > MAX_BUFFERED_BYTES:
+        if member.size > MAX_BUFFERED_BYTES or self._room is None:  # what comes first has the rest of the quota
             upload = Upload(self._resources.objects, ref, member.size)
             await self._store(place, member, partial(upload.store, archive.content()))
             return

@@ -323,7 +323,7 @@ class BundledFile(BaseModel):
             "examples": [{"name": "frame_00000.jpg", "size": 210_000, "etag": EXAMPLE_ETAG}],
         }
     )
-    name: str = Field(description="as in the archive")
+    name: str = Field(description="as in the archive, without `./` at the beginning")
     size: int | None = Field(default=None, description="in bytes")
     etag: str | None = None
     problem: ItemProblem | None = Field(default=None, description="why this file was not stored")
