@@ -18,7 +18,7 @@ TESTED_FORMATS = ("jpeg", "png", "tiff", "h264", "hevc")
 BUILT_IN = frozenset(
     [f"encode {codec}" for codec in get_args(Codec)]
     + [f"decode {name}" for name in TESTED_FORMATS]
-    + ["preview rendered", "preview output", "preview samples", "preview sheet"]
+    + ["preview rendered", "preview output", "preview samples", "preview array", "preview sheet"]
 )
 GPU_ENCODER, CPU_ENCODER = "nvenc", "encode"
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 from uuid import UUID
@@ -213,6 +215,57 @@ class SamplePatch(Preview):
         return cls(UUID(document["dataset"]), **plain, frame=FrameRef(*document["frame"]))
 
 
+# An array of samples has at most so many bytes: the API holds it in memory.
+MAX_ARRAY_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class SampleArray(Preview):
+    """NPY of the samples of an image in `window` (left, top, width, height), and a line of JSON behind it.
+
+    `size` is that of the frame as the scan has seen it, upright, in pixels; the window is inside of it.
+    """
+
+    bucket: str
+    frame: FrameRef
+    size: Size
+    window: tuple[int, int, int, int]
+    max_pixels: int
+
+    picture: ClassVar[str] = "array"
+    suffix: ClassVar[str] = "npy"
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        return self.picture, self.bucket, self.frame.digest(), str(self.size), str(self.window)
+
+    def objects(self, own_bucket: str) -> frozenset[ObjectRef]:
+        return _objects_of(self.bucket, (self.frame,))
+
+    def to_json(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in ("bucket", "size", "window", "max_pixels")}
+        return Preview.to_json(self) | plain | {"frame": _pack(self.frame)}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "SampleArray":
+        plain = {name: document[name] for name in ("bucket", "max_pixels")}
+        (width, height), window = document["size"], tuple(document["window"])
+        ref = FrameRef(*document["frame"])
+        return cls(UUID(document["dataset"]), **plain, frame=ref, size=(width, height), window=window)
+
+
+def array_trailer(conversions: Sequence[str]) -> bytes:
+    """What follows the NPY in the object of a SampleArray: what was done to the stored samples. Readers of NPY do not
+    look beyond the array."""
+    return b"\n" + json.dumps(list(conversions)).encode("ascii")
+
+
+def split_array(data: bytes) -> tuple[memoryview, str]:
+    """The NPY and the JSON of the object of a SampleArray."""
+    end = data.rindex(b"\n")
+    return memoryview(data)[:end], data[end + 1 :].decode("ascii")
+
+
 # A sheet of thumbnails has this many cells, whose longer side has at most so many pixels.
 SHEET_COLUMNS, SHEET_ROWS, MAX_CELL_SIDE = 10, 10, 160
 SHEET_FRAMES = SHEET_COLUMNS * SHEET_ROWS
@@ -292,7 +345,8 @@ class ThumbnailSheet(Preview):
 
 
 PREVIEWS: dict[str, type[Preview]] = {
-    kind.picture: kind for kind in (FramePreview, RenderedPreview, OutputFrame, SamplePatch, ThumbnailSheet)
+    kind.picture: kind
+    for kind in (FramePreview, RenderedPreview, OutputFrame, SamplePatch, SampleArray, ThumbnailSheet)
 }
 
 

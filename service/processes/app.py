@@ -14,7 +14,7 @@ from service.guard.guard import Guard
 from service.identity.tokens import TokenVerifier
 from service.routers import agent, queries, session, sign_in, studio
 from service.routers.authentication.credentials import PUBLIC_PATHS, Authentication
-from service.routers.catalog import datasets, experiments, signed_uploads, uploads, usage
+from service.routers.catalog import bundles, datasets, experiments, signed_uploads, uploads, usage
 from service.routers.http import problem_types, problems
 from service.routers.http.content_negotiation import require_json_acceptable
 from service.routers.http.dependencies import Resources
@@ -23,7 +23,14 @@ from service.routers.http.rate_limit import AddressLimit, EventStreamLimit, Rate
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
 from service.routers.ops import dead_letters, devices, health, metrics, workers, workload
-from service.routers.pictures import frame_images, frame_samples, render_previews, thumbnails, video_frames
+from service.routers.pictures import (
+    frame_arrays,
+    frame_images,
+    frame_samples,
+    render_previews,
+    thumbnails,
+    video_frames,
+)
 from service.routers.settings import HttpSettings
 from service.routers.videos import events, files, generate, hls, renders, webhook_secrets
 from service.routers.videos.events import StatusPoller
@@ -36,9 +43,11 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     experiments.router,
     datasets.router,
     uploads.router,
+    bundles.router,
     signed_uploads.router,
     frame_images.router,
     frame_samples.router,
+    frame_arrays.router,
     render_previews.router,
     thumbnails.router,
     usage.router,

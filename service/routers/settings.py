@@ -28,7 +28,7 @@ class HttpSettings(EnvironmentSettings):
     rate_limit: str = Field(
         default="6000/minute",
         validation_alias="REELMILL_RATE_LIMIT",
-        description="requests one subject may send to one API process (frames are uploaded one by one); `none`: any",
+        description="requests one subject may send to one API process (an archive of frames is one); `none`: any",
     )
 
     # Open at once; fewer if the process may open fewer files. 4,096 waiting connections take some 60 MB.

@@ -50,6 +50,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "PATCH /api/datasets/{dataset_id}": {"json": {"name": "changed"}},
     "DELETE /api/datasets/{dataset_id}": {"params": {"force": True}},
     "PUT /api/datasets/{dataset_id}/objects/{name}": {"content": b"x"},
+    "POST /api/datasets/{dataset_id}/objects": {"content": bytes(1024)},  # an archive of no files
     "POST /api/datasets/{dataset_id}/uploads": {"json": {"files": [{"name": "a.jpg", "size": 1}]}},
     "PUT /api/datasets/{dataset_id}/uploads/{name}": {"content": b"x", "params": {"grant": "{grant}"}},
     "POST /api/datasets/{dataset_id}/frames/{index}/preview": {"json": {"scale": 0.5}},
@@ -68,6 +69,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 PICTURES = (
     "POST /api/datasets/{dataset_id}/frames/{index}/preview",
     "GET /api/datasets/{dataset_id}/frames/{index}/samples",
+    "GET /api/datasets/{dataset_id}/frames/{index}/array",
     "GET /api/videos/{job_id}/frames/{k}/image",
     "GET /api/datasets/{dataset_id}/thumbnails/{level}/{number}",
 )

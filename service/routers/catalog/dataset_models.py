@@ -10,6 +10,7 @@ from service.plan.formats import SourceKind
 from service.plan.names.safe_paths import safe_path
 from service.routers.http.fields import EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText
 from service.routers.http.pagination import PageQuery
+from service.routers.http.problems import ItemProblem
 
 EXAMPLE_ETAG = "d41d8cd98f00b204e9800998ecf8427e"
 DatasetState = Literal["empty", "scanning", "ready", "failed"]
@@ -312,3 +313,17 @@ class Uploaded(StoredObject):
     """An object that was stored."""
 
     etag: str = Field(examples=[EXAMPLE_ETAG])
+
+
+class BundledFile(BaseModel):
+    """A file of a bundle: `size` and `etag` if it was stored, `problem` if not."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "frame_00000.jpg", "size": 210_000, "etag": EXAMPLE_ETAG}],
+        }
+    )
+    name: str = Field(description="as in the archive, without `./` at the beginning")
+    size: int | None = Field(default=None, description="in bytes")
+    etag: str | None = None
+    problem: ItemProblem | None = Field(default=None, description="why this file was not stored")

@@ -16,9 +16,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from service.errors import Forbidden, NotFound, invalid_field
 from service.plan.names.safe_paths import safe_path
 from service.plan.render_plan import ObjectRef
-from service.routers.catalog.access import get_visible_dataset, require_owner
+from service.routers.catalog.access import get_visible_dataset
 from service.routers.catalog.dataset_models import Uploaded
-from service.routers.catalog.uploads import UPLOAD_REQUEST_BODY, Upload, discard_if_deleted, require_upload_area
+from service.routers.catalog.uploads import (
+    UPLOAD_REQUEST_BODY,
+    Upload,
+    discard_if_deleted,
+    find_upload_area,
+    require_upload_area,
+)
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, ResourcesDep, require_scope
 from service.routers.http.fields import RequestModel, at_most
 from service.routers.http.object_streams import guess_media_type
@@ -168,10 +174,7 @@ async def sign_uploads(
 ) -> Uploads:
     """One URL per file. Until it expires, anyone can `PUT` that file to it without a token, with exactly the given
     size and headers. Only for datasets that were registered without a `prefix`. Scan the dataset after the uploads."""
-    async with resources.database.caller_transaction(caller) as connection:
-        row = await get_visible_dataset(connection, dataset_id)
-    require_owner(row.owner, caller)
-    require_upload_area(row, resources.objects.bucket)
+    row = await find_upload_area(resources, caller, dataset_id)
     _check_sizes(body, resources.catalog)
     expires_at = datetime.now(UTC) + timedelta(seconds=body.lifetime_s)
     quota, size = resources.storage.quota_of(row.owner or ""), sum(file.size for file in body.files)
@@ -215,7 +218,7 @@ async def upload_signed(
     require_upload_area(row, objects.bucket)
     upload = Upload(objects, ObjectRef(row.bucket, row.prefix + name), size, exact=True)
     stored = await upload.receive(request)
-    await discard_if_deleted(database, upload, dataset_id)
+    await discard_if_deleted(database, objects, dataset_id, [upload.ref])
     return Uploaded(name=name, size=stored.size, etag=stored.etag)
 
 

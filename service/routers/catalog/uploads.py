@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -36,13 +36,13 @@ from service.store import usage
 from service.store.catalog import datasets
 from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.source_access import check_source
-from service.store.database import Database
+from service.store.database import Caller, Database
 from service.store.deletion import is_upload_area
 from service.store.objects.object_store import ObjectInfo, ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 # Paths whose bodies are limited by REELMILL_MAX_UPLOAD_BYTES instead of the general limit.
-UPLOAD_PATHS = re.compile(r"/api/datasets/[^/]+/(objects|uploads)/.+", re.DOTALL)
+UPLOAD_PATHS = re.compile(r"/api/datasets/[^/]+/(objects|(objects|uploads)/.+)", re.DOTALL)
 # Longer bodies are buffered in a temporary file.
 MAX_IN_MEMORY_BYTES = 2 * 1024 * 1024
 
@@ -68,43 +68,49 @@ async def upload_object(
     """The body is the file. `name` may contain folders; an existing file is replaced. Only for datasets that were
     registered without a `prefix`. Scan the dataset after the uploads."""
     _check_name(name, request)
-    async with resources.database.caller_transaction(caller) as connection:
-        row = await get_visible_dataset(connection, dataset_id)
-    require_owner(row.owner, caller)
-    require_upload_area(row, resources.objects.bucket)
-    size = _announced_size(request, settings.max_upload_bytes)
+    row = await find_upload_area(resources, caller, dataset_id)
+    size = announced_size(request, settings.max_upload_bytes)
     upload = Upload(resources.objects, ObjectRef(row.bucket, row.prefix + name), size)
-    async with _reserve(resources, row, size) as reservation:
+    async with reserve(resources, row, size) as reservation:
         stored = await upload.receive(request)
         reservation.stored = stored.size
-    await discard_if_deleted(resources.database, upload, dataset_id)
+    await discard_if_deleted(resources.database, resources.objects, dataset_id, [upload.ref])
     return Uploaded(name=name, size=stored.size, etag=stored.etag)
 
 
-def _announced_size(request: Request, limit: int) -> int:
+async def find_upload_area(resources: Resources, caller: Caller, dataset: UUID) -> DatasetRow:
+    """The dataset, into which the caller may upload. Raises NotFound, Forbidden, Conflict."""
+    async with resources.database.caller_transaction(caller) as connection:
+        row = await get_visible_dataset(connection, dataset)
+    require_owner(row.owner, caller)
+    require_upload_area(row, resources.objects.bucket)
+    return row
+
+
+def announced_size(request: Request, limit: int) -> int:
     """Of the body in bytes; the limit, if the request does not say. Raises ContentTooLarge."""
     if "content-length" not in request.headers:
         return limit
     size = content_length(request.headers)
     if size > limit:
-        raise _too_long_error(limit)
+        raise too_long_error(limit)
     return size
 
 
 @dataclass(slots=True)
-class _Reservation:
-    """Room for one upload; `stored` bytes of it were kept."""
+class Reservation:
+    """Room for uploads; `stored` bytes of it were kept."""
 
     stored: int = 0
 
 
 @asynccontextmanager
-async def _reserve(resources: Resources, row: DatasetRow, size: int) -> AsyncIterator[_Reservation]:
+async def reserve(resources: Resources, row: DatasetRow, size: int) -> AsyncIterator[Reservation]:
     """Room in the owner's quota while the block runs; then what was stored counts. Raises QuotaExceeded."""
     quota = resources.storage.quota_of(row.owner or "")
     async with resources.database.service_transaction() as connection:
         number = await usage.reserve_upload(connection, row, size, quota)
-    reservation = _Reservation()
+    reservation = Reservation()
     try:
         yield reservation
     finally:
@@ -131,22 +137,35 @@ def require_upload_area(row: DatasetRow, own_bucket: str) -> None:
         raise Conflict("this dataset reads from elsewhere: upload into one that was made without a prefix")
 
 
-async def discard_if_deleted(database: Database, upload: "Upload", dataset: UUID) -> None:
-    """Delete the object again if its dataset was deleted while it arrived. Raises NotFound."""
+async def discard_if_deleted(
+    database: Database, objects: ObjectStore, dataset: UUID, refs: Iterable[ObjectRef]
+) -> None:
+    """Delete the objects again if their dataset was deleted while they arrived. Raises NotFound."""
     async with database.service_transaction() as connection:
         row = await datasets.get(connection, dataset)
     if row is None:
-        await upload.objects.delete(upload.ref)
+        for ref in refs:
+            await objects.delete(ref)
         raise NotFound("the dataset was deleted during the upload: nothing is kept")
 
 
-def _too_long_error(limit: int) -> ContentTooLarge:
+def too_long_error(limit: int) -> ContentTooLarge:
     return ContentTooLarge(f"this upload may have at most {limit} bytes")
+
+
+async def read_bounded(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body. Raises ContentTooLarge if it has more than `limit` bytes, and ClientDisconnect."""
+    read = 0
+    async for chunk in request.stream():
+        read += len(chunk)
+        if read > limit:
+            raise too_long_error(limit)
+        yield chunk
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Stores a request body of at most `limit` bytes, or exactly `limit` bytes, once it has arrived completely."""
+    """Stores a file of at most `limit` bytes, or exactly `limit` bytes, once it has arrived completely."""
 
     objects: ObjectStore
     ref: ObjectRef
@@ -154,21 +173,24 @@ class Upload:
     exact: bool = False
 
     async def receive(self, request: Request) -> ObjectInfo:
-        """Raises ContentTooLarge, ObjectStoreError, and BadRequest if the client disconnects or sends too few bytes."""
-        head, body = bytearray(), self._read_bounded(request)
-        async for chunk in body:
+        """The body is the file. Raises ContentTooLarge, ObjectStoreError, and BadRequest if the client disconnects or
+        sends too few bytes."""
+        return await self.store(self._read_bounded(request))
+
+    async def store(self, chunks: AsyncIterator[bytes]) -> ObjectInfo:
+        """Raises ObjectStoreError, and what `chunks` raises."""
+        head = bytearray()
+        async for chunk in chunks:
             head += chunk
             if len(head) > MAX_IN_MEMORY_BYTES:
-                return await self._store_via_temp_file(head, body)
+                return await self._store_via_temp_file(head, chunks)
         return await self.objects.put(self.ref, bytes(head), guess_media_type(self.ref.key))
 
     async def _read_bounded(self, request: Request) -> AsyncIterator[bytes]:
         read = 0
         try:
-            async for chunk in request.stream():
+            async for chunk in read_bounded(request, self.limit):
                 read += len(chunk)
-                if read > self.limit:
-                    raise _too_long_error(self.limit)
                 yield chunk
         except ClientDisconnect as error:
             raise BadRequest("the upload broke off: nothing was stored") from error

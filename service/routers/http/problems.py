@@ -67,6 +67,24 @@ class Problem(BaseModel):
     used_bytes: int | None = Field(None, description="of an exceeded quota: what counts for it")
     allowed_bytes: int | None = Field(None, description="of an exceeded quota: how much may be stored")
     needed_bytes: int | None = Field(None, description="of an exceeded quota: what this request would add")
+    stored_files: int | None = Field(
+        None, description="of an upload of many files that broke off: how many of the first are stored"
+    )
+
+
+class ItemProblem(BaseModel):
+    """Why one of the many items of a request was refused: the members of a problem."""
+
+    type: str = Field(examples=["/problems/validation-error"])
+    title: str = Field(examples=["The request is not valid"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["a link is not stored: send the file that it leads to"])
+
+
+def to_item_problem(exc: Exception, scope: Scope) -> ItemProblem:
+    """The public form of what is wrong with one item of a request that goes on without it."""
+    error = to_problem_error(exc, scope)
+    return ItemProblem(type=_type_of(error), title=error.title, status=error.status, detail=error.detail)
 
 
 class ProblemBoundary:
@@ -129,7 +147,7 @@ def problem_schemas() -> dict[str, Any]:
 
 def _problem_body(error: ReelmillError, scope: Scope) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "type": f"/problems/{error.slug}",
+        "type": _type_of(error),
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
@@ -140,6 +158,10 @@ def _problem_body(error: ReelmillError, scope: Scope) -> dict[str, Any]:
         problems = (asdict(problem) for problem in error.errors)
         body["errors"] = [{key: value for key, value in fields.items() if value is not None} for fields in problems]
     return error.extensions | body
+
+
+def _type_of(error: ReelmillError) -> str:
+    return f"/problems/{error.slug}"
 
 
 def _log_problem(exc: Exception, error: ReelmillError, scope: Scope) -> None:

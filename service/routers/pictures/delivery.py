@@ -20,7 +20,7 @@ from service.telemetry.metrics import FILES_LOST
 
 log = structlog.get_logger("service.files")
 POLL_INTERVAL_S = 0.05
-MEDIA_TYPES = {"jpg": "image/jpeg", "json": "application/json", "png": "image/png"}
+MEDIA_TYPES = {"jpg": "image/jpeg", "json": "application/json", "npy": "application/x-npy", "png": "image/png"}
 
 
 class DamagedFrame(ReelmillError):
@@ -46,6 +46,14 @@ async def respond_with(resources: Resources, preview: Preview, caller: Caller, n
 
     Raises DamagedFrame, NotFound, TooManyRequests, or NotReadyYet after `preview_wait_s`.
     """
+    data, headers = await get_or_make(resources, preview, caller, name)
+    return Response(data, media_type=MEDIA_TYPES[preview.suffix], headers=headers)
+
+
+async def get_or_make(
+    resources: Resources, preview: Preview, caller: Caller, name: PictureName
+) -> tuple[bytes, dict[str, str]]:
+    """The bytes that `respond_with` sends, and their headers. Raises the same."""
     database, objects = resources.database, resources.objects
     if (found := await _read_preview(database, objects, preview)) is None:
         await _wait_for_preview(resources, preview, caller.subject, name)
@@ -57,7 +65,7 @@ async def respond_with(resources: Resources, preview: Preview, caller: Caller, n
     if found.transient:
         headers = headers | {"Cache-Control": "no-store"}
         del headers["ETag"]
-    return Response(found.data, media_type=MEDIA_TYPES[preview.suffix], headers=headers)
+    return found.data, headers
 
 
 def image_headers(tag: str) -> dict[str, str]:

@@ -51,8 +51,8 @@ IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class FrameView:
-    """A frame that the caller may see. The scan sets `format`, `problem` and `size` (width, height in pixels, upright),
-    but not for frames of videos."""
+    """A frame that the caller may see. The scan sets `format`, `problem`, `size` (width, height in pixels, upright) and
+    `pixel_bytes` (of the samples of one pixel), but not for frames of videos."""
 
     dataset: DatasetRow
     frame: FrameRef
@@ -60,6 +60,7 @@ class FrameView:
     format: str | None = None
     problem: str | None = None
     size: tuple[int, int] | None = None
+    pixel_bytes: int = 0
 
     @property
     def ref(self) -> ObjectRef:
@@ -114,8 +115,15 @@ async def load_frame(database: Database, caller: Caller, dataset_id: UUID, index
         elif row := await frames.get_frame(connection, dataset_id, index):
             position = {name: row[name] for name in ("index", "key", "etag", "size", "page", "page_offset")}
             size = (row["width"], row["height"]) if row["width"] else None
-            return FrameView(dataset, FrameRef(**position), False, row["format"], row["problem"], size)
+            facts = row["format"], row["problem"], size, _pixel_bytes(row["bits"] or 0, gray=row["gray"])
+            return FrameView(dataset, FrameRef(**position), False, *facts)
     raise NotFound("there is no such frame in this dataset")
+
+
+def _pixel_bytes(bits: int, *, gray: bool | None) -> int:
+    """Samples are held in 1, 2, 4 or 8 bytes."""
+    sample_bytes = next((width for width in (1, 2, 4) if bits <= 8 * width), 8)
+    return sample_bytes if gray else 3 * sample_bytes
 
 
 async def _stream_original(

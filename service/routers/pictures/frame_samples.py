@@ -80,7 +80,9 @@ async def frame_samples(
     check_source(view.dataset, resources.sources)
     if view.problem:
         raise cannot_show(name, view.problem)
-    _require_pixel(view, x, y)
+    require_image(view)
+    if view.size is not None:
+        require_inside(view.size, x, y)
     now = await frame_as_stored(resources.objects, view)
     corner = x - x % PATCH_SIDE, y - y % PATCH_SIDE
     patch = SamplePatch(view.dataset.id, view.dataset.bucket, now, *corner, limits.max_pixels)
@@ -92,14 +94,16 @@ async def frame_samples(
     return response
 
 
-def _require_pixel(view: FrameView, x: int, y: int) -> None:
-    """Raises InvalidRequest for frames of videos, and for pixels outside the frame."""
+def require_image(view: FrameView) -> None:
+    """Raises InvalidRequest for frames of videos."""
     if view.in_video:
         detail = "the values of source videos are not measured: ask for their pictures with /image"
         raise InvalidRequest(detail, errors=(FieldProblem(detail, "video_frame", parameter="dataset_id"),))
-    if view.size is None:
-        return
-    for parameter, place, side in (("x", x, view.size[0]), ("y", y, view.size[1])):
+
+
+def require_inside(size: tuple[int, int], x: int, y: int) -> None:
+    """Raises InvalidRequest for a pixel outside a frame of this size."""
+    for parameter, place, side in (("x", x, size[0]), ("y", y, size[1])):
         if place >= side:
-            detail = f"{parameter} must be less than {side}: the frame has {view.size[0]} x {view.size[1]} pixels"
+            detail = f"{parameter} must be less than {side}: the frame has {size[0]} x {size[1]} pixels"
             raise InvalidRequest(detail, errors=(FieldProblem(detail, "out_of_range", parameter=parameter),))

@@ -8,7 +8,7 @@ from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import FrameMissing, ReadFailed, open_watched
 from service.pipeline.output_frame import FrameSkipped, render_output_frame
 from service.pipeline.stills.preview import PreviewOptions, image_preview, video_preview
-from service.pipeline.stills.sample_patch import sample_patch
+from service.pipeline.stills.samples import SampleReader
 from service.pipeline.stills.sheet import Sheet, SheetOptions
 from service.pipeline.stills.video_frame import video_frame_png
 from service.plan.preview import (
@@ -17,6 +17,7 @@ from service.plan.preview import (
     OutputFrame,
     Preview,
     RenderedPreview,
+    SampleArray,
     SamplePatch,
     ThumbnailSheet,
 )
@@ -26,7 +27,7 @@ from service.store.objects.object_store import ObjectAccess, ObjectNotFound
 from service.worker.fetch.frame_fetcher import FrameFetcher
 from service.worker.slots.messages import Outcome, PreviewDone, TaskFailed
 
-MEDIA_TYPES = {"jpg": "image/jpeg", "json": "application/json", "png": "image/png"}
+MEDIA_TYPES = {"jpg": "image/jpeg", "json": "application/json", "npy": "application/x-npy", "png": "image/png"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class PreviewRenderer:
                 return Picture(self._render_frame(preview))
             case RenderedPreview():
                 return self._render_output_frame(preview)
-            case SamplePatch():
+            case SamplePatch() | SampleArray():
                 return Picture(self._read_samples(preview))
             case ThumbnailSheet():
                 return self._render_sheet(preview)
@@ -92,10 +93,13 @@ class PreviewRenderer:
         with self.fetcher.prefetch(preview.bucket, [preview.frame], self.window_bytes) as reader:
             return image_preview(preview.frame, reader, sources, options)
 
-    def _read_samples(self, preview: SamplePatch) -> bytes:
+    def _read_samples(self, preview: SamplePatch | SampleArray) -> bytes:
         sources = self.fetcher.source_opener(preview.bucket)
         with self.fetcher.prefetch(preview.bucket, [preview.frame], self.window_bytes) as reader:
-            return sample_patch(preview.frame, reader, sources, (preview.x, preview.y), preview.max_pixels)
+            samples = SampleReader(reader, sources, preview.max_pixels)
+            if isinstance(preview, SampleArray):
+                return samples.array(preview.frame, preview.size, preview.window)
+            return samples.patch(preview.frame, (preview.x, preview.y))
 
     def _render_output_frame(self, preview: RenderedPreview) -> Picture:
         plan = preview.plan

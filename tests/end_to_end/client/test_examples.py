@@ -38,12 +38,16 @@ def environment(service: RunningService, home: Path) -> dict[str, str]:
 
 def test_the_python_of_the_page_then_its_commands(service: RunningService, folder: Path) -> None:
     own = environment(service, folder)
-    script = subprocess.run([sys.executable, "-c", blocks("python")], cwd=folder, env=own, capture_output=True, text=True)
+    script = subprocess.run(
+        [sys.executable, "-c", blocks("python")], cwd=folder, env=own, capture_output=True, text=True
+    )
     assert script.returncode == 0, script.stderr
     said = script.stdout
     assert "12 sent, 0 were there, 0 left out" in said and "uint16" in said and "#/fps" in said, said
     assert said.rstrip().endswith("12") and (folder / "run7.mp4").stat().st_size > 1000
-    shell = subprocess.run(["bash", "-euo", "pipefail", "-c", blocks("sh")], cwd=folder, env=own, capture_output=True, text=True)
+    shell = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", blocks("sh")], cwd=folder, env=own, capture_output=True, text=True
+    )
     assert shell.returncode == 0, shell.stderr
     assert (folder / "first.png").read_bytes().startswith(b"\x89PNG") and (folder / "three.mp4").exists()
     assert '"summary"' in shell.stdout and "f000.png" in shell.stdout

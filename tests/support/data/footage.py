@@ -57,6 +57,8 @@ async def add_footage(
                 "key": key,
                 "size": len(data),
                 "etag": file_etag(file.stat()),
+                "width": size[0],
+                "height": size[1],
             }
         )
     await connection.execute(insert(frames), rows)

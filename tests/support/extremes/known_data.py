@@ -71,7 +71,8 @@ async def known_api(server: str, home: Path) -> AsyncIterator[KnownApi]:
             captured = {f: MORNING + timedelta(seconds=f) for f in range(8)}
             for index, moment in captured.items():
                 row = (frames.c.dataset_id == dataset.id) & (frames.c.index == index)
-                await connection.execute(update(frames).where(row).values(captured_at=moment, format="jpeg"))
+                facts = {"captured_at": moment, "format": "jpeg", "width": 64, "height": 48, "bits": 8}
+                await connection.execute(update(frames).where(row).values(**facts))
             times = {"captured_from": MORNING, "captured_to": MORNING + timedelta(seconds=7)}
             await connection.execute(update(datasets).where(datasets.c.id == dataset.id).values(**times))
             await connection.execute(
@@ -84,12 +85,12 @@ async def known_api(server: str, home: Path) -> AsyncIterator[KnownApi]:
             grant = signer.sign(SIGNING_PURPOSE, [str(uploads.id), "a.jpg", 2, 4_000_000_000])
             video = f"renders/{render}/video.mp4"
             keys = {"video_key": video, "poster_key": video, "receipt_key": video}
-            facts = {
+            finished = {
                 "status": "succeeded",
                 "video_bytes": len(VIDEO),
                 "video_sha256": hashlib.sha256(VIDEO).hexdigest(),
             }
-            await connection.execute(update(renders).where(renders.c.id == render).values(**facts, **keys))
+            await connection.execute(update(renders).where(renders.c.id == render).values(**finished, **keys))
         await objects.put(ObjectRef("reelmill", video), VIDEO, "video/mp4")
         await objects.put(ObjectRef("reelmill", f"{dataset.prefix}f00001.jpg"), b"j" * 100, "image/jpeg")
         app = create_app(
@@ -142,7 +143,7 @@ def _known(ids: dict[str, str]) -> Known:
             "delete_video job_id": NOWHERE,
             **{
                 f"{name} dataset_id": ids["uploads"]
-                for name in ("scan_dataset", "sign_uploads", "upload_object", "upload_signed")
+                for name in ("scan_dataset", "sign_uploads", "upload_bundle", "upload_object", "upload_signed")
             },
         },
         bodies={"query_database": list(_queries()), "generate": templates},

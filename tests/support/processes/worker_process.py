@@ -53,6 +53,16 @@ def resident_mebibytes(pid: int) -> float:
     return _status_megabytes(pid, "VmRSS") * 1e6 / 2**20
 
 
+def reset_peak(pid: int) -> None:
+    """The peak of its resident memory begins anew: proc(5)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_mebibytes(pid: int) -> float:
+    """The most resident memory since `reset_peak`, in MiB (VmHWM)."""
+    return _status_megabytes(pid, "VmHWM") * 1e6 / 2**20
+
+
 def _status_megabytes(pid: int, field: str) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split(f"{field}:")[1].split()[0]) * 1024 / 1e6

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from service.ids import new_uuid
-from service.plan.preview import OutputFrame, RenderedPreview, ThumbnailSheet
+from service.plan.preview import OutputFrame, RenderedPreview, SampleArray, ThumbnailSheet
 from service.plan.render_plan import FrameRef, ObjectRef, SegmentPlan
 from service.scratch import make_scratch, make_working_files, remove_scratch, use_working_files
 from service.store.objects.digests import StoredSegment, transient_key
@@ -53,6 +53,7 @@ SEGMENT = RenderSegment(SegmentPlan(0, 0, BUCKET, OPTIONS, (FrameRef(0, "frames/
 ASSEMBLY = AssembleRender(RENDER, OPTIONS, (StoredSegment(OWN, 7),))
 PREVIEW = RenderedPreview(new_uuid(), SEGMENT.plan)
 SHEET = ThumbnailSheet(new_uuid(), "frames", BUCKET, SEGMENT.plan.frames, (160, 90), 10**6)
+ARRAY = SampleArray(new_uuid(), BUCKET, SEGMENT.plan.frames[0], (9, 9), (0, 0, 9, 9), 10**6)
 OUTPUT = OutputFrame(new_uuid(), RENDER, 3, "h264", artifact_key(OWN, "mp4"), 3)
 SCAN = grant_for_scan(ScanTarget(new_uuid(), "image", BUCKET, "frames/o"))
 
@@ -111,6 +112,8 @@ REACHED = (
     (grant_of(RenderPreview(PREVIEW)), "write", PREVIEW.key, PREVIEW.key + ".jpg"),
     (grant_of(RenderPreview(SHEET)), "get", "frames/own.jpg", "frames/foreign.jpg"),
     (grant_of(RenderPreview(SHEET)), "write", SHEET.key, PREVIEW.key),
+    (grant_of(RenderPreview(ARRAY)), "get", "frames/own.jpg", "frames/foreign.jpg"),
+    (grant_of(RenderPreview(ARRAY)), "write", ARRAY.key, PREVIEW.key),
     (grant_of(RenderPreview(OUTPUT)), "get", artifact_key(OWN, "mp4"), artifact_key(OWN, "ndjson")),
     (grant_of(RenderPreview(OUTPUT)), "write", OUTPUT.key, artifact_key(OWN, "mp4")),
     (SCAN, "get", "frames/own.jpg", "frames/foreign.jpg"),
