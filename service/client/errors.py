@@ -103,8 +103,11 @@ _BY_STATUS: dict[int, type[Refused]] = {
 
 def error_of(response: httpx.Response) -> Refused:
     """The error that an unsuccessful response, which has been read, stands for."""
-    problem = _problem_of(response)
-    return _BY_STATUS.get(response.status_code, Refused)(response.status_code, problem)
+    return refusal(response.status_code, _problem_of(response))
+
+
+def refusal(status: int, problem: Mapping[str, Any]) -> Refused:
+    return _BY_STATUS.get(status, Refused)(status, problem)
 
 
 def problem_of(response: httpx.Response) -> str:

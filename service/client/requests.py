@@ -18,7 +18,10 @@ SAFE_METHODS = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`body` is sent as JSON; `content` as it is: bytes, or a function that makes them anew for each attempt."""
+    """`body` is sent as JSON; `content` as it is: bytes, or a function that makes them anew for each attempt.
+
+    `is_harmless`: a POST that does no more when it arrives twice.
+    """
 
     method: str
     path: str
@@ -26,11 +29,12 @@ class Request:
     body: Any = None
     content: bytes | Callable[[], Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    is_harmless: bool = False
 
     @property
     def is_repeatable(self) -> bool:
         """Whether it does no more when it arrives twice."""
-        return self.method in SAFE_METHODS or "Idempotency-Key" in self.headers
+        return self.is_harmless or self.method in SAFE_METHODS or "Idempotency-Key" in self.headers
 
 
 def fill_path(path: str, parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

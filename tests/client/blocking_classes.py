@@ -78,7 +78,8 @@ def _blocking_class(node: ast.ClassDef) -> str:
     name = node.name.removeprefix("Async")
     bases = [FURTHER_BASES.get(node.name), "Blocking", *(ast.unparse(base) for base in node.bases)]
     kept = ", ".join(base for base in bases if base and base != "Entity")
-    text = f'\n\n@blocking_version_of({node.name})\nclass {name}({kept}):\n    """{ast.get_docstring(node)}"""\n'
+    register = f"@blocking_version_of({node.name})\n" * (node.name != "AsyncReelmill")
+    text = f'\n\n{register}class {name}({kept}):\n    """{ast.get_docstring(node)}"""\n'
     if node.name == "AsyncReelmill":
         text += _CONSTRUCTOR
     for member in node.body:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-@blocking_version_of(AsyncReelmill)
 class Reelmill(Blocking):
     """A Reelmill service. Without arguments: that of REELMILL_URL and REELMILL_TOKEN, or of this machine.
 

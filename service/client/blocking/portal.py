@@ -21,10 +21,15 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Wait for what it returns. An interruption from the keyboard cancels it."""
+    """Wait for what it returns; an object of the asynchronous client is wrapped."""
+    return wrap(_wait(work))
+
+
+def _wait(work: Coroutine[Any, Any, T]) -> T:
+    """An interruption from the keyboard cancels it."""
     future = asyncio.run_coroutine_threadsafe(work, _loop())
     try:
-        return wrap(future.result())
+        return future.result()
     except BaseException:
         future.cancel()
         raise
@@ -50,13 +55,12 @@ async def _close(items: AsyncIterator[Any]) -> None:
 
 
 def call(method: Callable[..., T], *arguments: Any, **named: Any) -> T:
-    """A plain method, on the thread of the client."""
+    """What a plain function returns on the thread of the client, as it is."""
 
     async def work() -> T:
         return method(*arguments, **named)
 
-    result: T = run(work())
-    return result
+    return _wait(work())
 
 
 def wrap(value: Any) -> Any:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from service.client.errors import FolderError, error_of, problem_of
+from service.client.errors import FolderError, UnexpectedAnswer, error_of, problem_of, refusal
+from service.client.files.bundles import pack, split_into_bundles
 from service.client.files.local_files import FolderSurvey, LeftOut, StoredFiles, nothing_to_upload
+from service.client.files.reading import (
+    CHUNK_BYTES,
+    FileChanged,
+    NoFile,
+    look_at,
+    open_file,
+    read_chunks,
+    read_exactly,
+    require_same,
+)
 from service.client.requests import Request, list_of
 
 if TYPE_CHECKING:
@@ -22,11 +31,8 @@ if TYPE_CHECKING:
 
     from service.client.transport import Transport
 
-CONCURRENT_UPLOADS = 8
-CHUNK_BYTES = 1024 * 1024
-# O_NONBLOCK: a pipe that took the place of a file must not block.
-OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-# How often a file that changes is sent, and the status of files that the service refuses for good.
+CONCURRENT_REQUESTS = 4
+# How often a file that changes is sent, and the statuses of files that the service refuses for good.
 MAX_CHANGES, REFUSED_FILE = 3, (413,)
 # Clocks that differ by less than this are taken as equal: HTTP's dates have whole seconds.
 CLOCK_TOLERANCE_S = 2.0
@@ -58,7 +64,7 @@ class UploadResult:
 async def upload_survey(
     transport: Transport, dataset: str, survey: FolderSurvey, on_progress: ProgressCallback, *, checksum: bool = False
 ) -> UploadResult:
-    """Upload the files of a survey into a dataset, eight at a time.
+    """Upload the files of a survey into a dataset, small ones together.
 
     Skips files that the dataset has unchanged (`StoredFiles.has_same`), so an interrupted run can be repeated. Files
     that cannot be read, or that the service refuses, are left out, and the others go on. Raises FolderError if there is
@@ -97,49 +103,91 @@ async def _list_stored(transport: Transport, dataset: str, *, checksum: bool) ->
     return StoredFiles(by_name, ahead_s if ahead_s > CLOCK_TOLERANCE_S else 0.0, checksum)
 
 
-class FileChanged(Exception):
-    """A file is not the one that was looked at, or changes while it is read."""
-
-
 class Uploader:
-    """Uploads files, eight at a time. `sent` counts them."""
+    """Uploads files, some requests at a time. `sent` counts the files."""
 
     def __init__(
         self, transport: Transport, survey: FolderSurvey, dataset: str, on_sent: Callable[[int], None]
     ) -> None:
-        self._transport, self._survey, self._dataset, self._on_sent = transport, survey, dataset, on_sent
+        self._transport, self._survey, self._on_sent = transport, survey, on_sent
+        self._path = f"/api/datasets/{dataset}/objects"
         self.sent = 0
 
     async def upload_all(self, names: Iterable[str]) -> None:
         """Raises the first failure of the service and cancels the other uploads."""
-        waiting = iter(names)
+        waiting = split_into_bundles(self._survey.files, names)
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(CONCURRENT_UPLOADS):
+                for _ in range(CONCURRENT_REQUESTS):
                     group.create_task(self._upload_from(waiting))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _upload_from(self, names: Iterable[str]) -> None:
-        for name in names:
-            if reason := await self._try_upload(name):
-                self._survey.leave_out(name, reason)
-                continue
-            self.sent += 1
-            self._on_sent(self.sent)
+    async def _upload_from(self, bundles: Iterable[list[str]]) -> None:
+        for names in bundles:
+            for name in names if len(names) == 1 else await self._send_together(names):
+                await self._send_alone(name)
+
+    async def _send_together(self, names: list[str]) -> list[str]:
+        """Send small files in one archive; returns those that have to be sent alone."""
+        bundle = await asyncio.to_thread(pack, self._survey.folder, names)
+        if not bundle.files:
+            return bundle.unread
+        headers = {"Content-Type": "application/x-tar"}
+        request = Request("POST", self._path, content=bundle.content, headers=headers, is_harmless=True)
+        response = await self._transport.attempt(request)
+        if response.status_code in REFUSED_FILE:  # together they are too large
+            return names
+        if not response.is_success:
+            raise error_of(response)
+        answers = list_of(response)
+        if len(answers) != len(bundle.files):
+            raise UnexpectedAnswer(200, f"{len(bundle.files)} files were sent, the answer has {len(answers)}")
+        again = list(bundle.unread)
+        for (name, status), answer in zip(bundle.files.items(), answers, strict=True):
+            if (problem := answer.get("problem")) is not None:
+                self._leave_out(name, problem)
+            elif await self._has_changed(name, status):
+                again.append(name)
+            else:
+                self._count()
+        return again
+
+    async def _has_changed(self, name: str, status: os.stat_result) -> bool:
+        try:
+            require_same(self._survey.folder / name, status)
+        except (FileChanged, OSError):
+            return True
+        return False
+
+    def _leave_out(self, name: str, problem: Mapping[str, Any]) -> None:
+        """Raises Refused for what concerns more than this file."""
+        if problem["status"] not in REFUSED_FILE:
+            raise refusal(problem["status"], problem)
+        self._survey.leave_out(name, f"the service refused it: {problem['detail']}")
+
+    async def _send_alone(self, name: str) -> None:
+        if reason := await self._try_upload(name):
+            self._survey.leave_out(name, reason)
+        else:
+            self._count()
+
+    def _count(self) -> None:
+        self.sent += 1
+        self._on_sent(self.sent)
 
     async def _try_upload(self, name: str) -> str | None:
         """Why the file was not uploaded; None if it was. A file that changes is sent up to three times."""
         path = self._survey.folder / name
         for _ in range(MAX_CHANGES):
             try:
-                status = path.stat()
-                if not stat.S_ISREG(status.st_mode):
-                    return "it is not a file any more"
+                status = look_at(path)
                 response = await self._upload_file(name, status)
-                _require_same(path, status)
+                require_same(path, status)
             except FileChanged:
                 continue
+            except NoFile as error:
+                return str(error.strerror)
             except OSError as error:
                 return f"it cannot be read ({error.strerror})"
             if response.status_code in REFUSED_FILE:
@@ -152,36 +200,13 @@ class Uploader:
     async def _upload_file(self, name: str, status: os.stat_result) -> httpx.Response:
         """Raises OSError, and FileChanged if the file is not the one of `status`."""
         path, size = self._survey.folder / name, status.st_size
-        descriptor = await asyncio.to_thread(os.open, path, OPEN_FLAGS)
-        with os.fdopen(descriptor, "rb") as file:
+        with await asyncio.to_thread(open_file, path) as file:
 
             def content() -> bytes | AsyncIterator[bytes]:
                 file.seek(0)
-                _require_same(path, status)
-                return _read_exactly(file, size) if size <= CHUNK_BYTES else _read_chunks(file, size)
+                require_same(path, status)
+                return read_exactly(file, size) if size <= CHUNK_BYTES else read_chunks(file, size)
 
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-            target = f"/api/datasets/{self._dataset}/objects/{quote(name)}"
-            return await self._transport.attempt(Request("PUT", target, content=content, headers=headers))
-
-
-def _require_same(path: Path, expected: os.stat_result) -> None:
-    """Raises FileChanged unless the file at this path is the one that was looked at, unchanged; OSError."""
-    found = path.stat()
-    for name in ("st_ino", "st_size", "st_mtime_ns", "st_mode"):
-        if getattr(found, name) != getattr(expected, name):
-            raise FileChanged
-
-
-def _read_exactly(file: BinaryIO, size: int) -> bytes:
-    data = file.read(size)
-    if len(data) < size:
-        raise FileChanged
-    return data
-
-
-async def _read_chunks(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
-    while size:
-        chunk = await asyncio.to_thread(_read_exactly, file, min(size, CHUNK_BYTES))
-        size -= len(chunk)
-        yield chunk
+            request = Request("PUT", f"{self._path}/{quote(name)}", content=content, headers=headers)
+            return await self._transport.attempt(request)

@@ -1,6 +1,7 @@
 """A folder into a dataset, with a real API, queue and slot."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from service.client import transport as transport_module
 from service.client.datasets import AsyncDataset, ProgressCallback
 from service.client.errors import Conflict, FolderError, Invalid, NotPermitted, Unreachable
+from service.client.files import bundles, uploads
+from service.client.files.local_files import survey_folder
 from service.client.files.uploads import UploadResult
 from service.client.mill import AsyncReelmill
 from tests.client.mills import open_mill
@@ -53,13 +56,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 class UnreliableTransport(httpx.AsyncBaseTransport):
-    """The API behind a scripted connection: a status or an exception for each PUT, None to let it pass."""
+    """The API behind a scripted connection: a status or an exception for each upload, None to let it pass."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, faults: list[int | Exception | None]) -> None:
         self.inner, self.faults, self.puts = inner, faults, 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "PUT":
+        if "/objects" in request.url.path and request.method != "GET":
             self.puts += 1
             fault = self.faults.pop(0) if self.faults else None
             if isinstance(fault, Exception):
@@ -87,8 +90,10 @@ async def test_a_folder_becomes_a_dataset(api: CatalogueApi, folder: Path) -> No
     assert heard[-1] == ("scan", 12, 12)
 
 
-async def test_only_what_is_missing_is_sent(api: CatalogueApi, folder: Path) -> None:
-    broken, first = _unreliable_mill(api, *[None] * 8, *[422] * 20)
+async def test_only_what_is_missing_is_sent(api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundles, "MAX_FILES", 2)
+    monkeypatch.setattr(uploads, "CONCURRENT_REQUESTS", 1)
+    broken, first = _unreliable_mill(api, *[None] * 3, *[422] * 20)
     async with broken:
         with pytest.raises(Invalid, match="no room left"):
             await ingest(broken, folder)
@@ -96,31 +101,60 @@ async def test_only_what_is_missing_is_sent(api: CatalogueApi, folder: Path) -> 
     async with whole:
         dataset = await (await whole.experiments.get("run")).datasets.get("camera")
         stored = len(await whole.call("list_objects", dataset_id=dataset.id))
-        assert 0 < stored < 12 and first.puts >= stored
+        assert 0 < stored < 12 and first.puts == stored / 2 + 1
         (folder / "f3.jpg").write_bytes(jpeg(numbered_picture(3), quality=50))
         _, result = await ingest(whole, folder)
-        assert second.puts == result.uploaded and result.total == 12
+        assert second.puts == math.ceil(result.uploaded / 2) and result.total == 12
         assert 1 <= result.uploaded <= 13 - stored, "the changed file and the missing ones"
         same, again = await ingest(whole, folder)
         assert (again.uploaded, again.present, same.id) == (0, 12, dataset.id)
 
 
-async def test_short_outages_are_waited_out(api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("together", "requests"), [(1, 12), (4, 3)])
+async def test_short_outages_are_waited_out(
+    api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch, together: int, requests: int
+) -> None:
+    monkeypatch.setattr(bundles, "MAX_FILES", together)
     monkeypatch.setattr(transport_module, "FIRST_PAUSE_S", 0.01)
     faults = [httpx.ConnectError("refused"), 503, None, httpx.ReadError("cut"), 429, 503]
     mill, transport = _unreliable_mill(api, *faults)
     async with mill:
         dataset, _ = await ingest(mill, folder)
-    assert dataset.frame_count == 12 and transport.puts == 17
+    assert dataset.frame_count == 12 and transport.puts == requests + 5
 
 
-async def test_a_file_that_the_service_refuses_does_not_stop_the_others(api: CatalogueApi, folder: Path) -> None:
+async def test_a_file_that_the_service_refuses_does_not_stop_the_others(
+    api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundles, "MAX_FILES", 1)
     mill, _ = _unreliable_mill(api, 413)
     async with mill:
         dataset, result = await ingest(mill, folder)
     (left,) = result.left_out
     assert left.reason == "the service refused it: no room left" and left.is_media and not result.is_complete
     assert (result.uploaded, dataset.frame_count) == (11, 11)
+
+
+async def test_files_that_are_too_large_together_are_sent_alone(api: CatalogueApi, folder: Path) -> None:
+    mill, transport = _unreliable_mill(api, 413)
+    async with mill:
+        dataset, result = await ingest(mill, folder)
+    assert (result.uploaded, dataset.frame_count, transport.puts) == (12, 12, 13)
+
+
+async def test_a_bundle_has_what_can_be_read(api: CatalogueApi, folder: Path) -> None:
+    """A file that goes after the folder was looked at, beside a large one, which travels alone."""
+    (folder / "large.jpg").write_bytes(jpeg(numbered_picture(20)) + bytes(bundles.MAX_FILE_BYTES))
+    survey = survey_folder(folder, "frames")
+    (folder / "f2.jpg").unlink()
+    mill, transport = _unreliable_mill(api)
+    async with mill:
+        dataset = await (await mill.experiments.create("run")).datasets.create("camera")
+        result = await dataset.upload_survey(survey)
+    assert [(left.name, left.reason) for left in result.left_out] == [
+        ("f2.jpg", "it cannot be read (No such file or directory)")
+    ]
+    assert (result.uploaded, dataset.frame_count, transport.puts) == (12, 12, 2)
 
 
 class ChangingTransport(httpx.AsyncBaseTransport):
@@ -130,7 +164,7 @@ class ChangingTransport(httpx.AsyncBaseTransport):
         self.inner, self.path, self.times = inner, path, times
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "PUT" and self.times and self.path.exists():
+        if "/objects" in request.url.path and request.method != "GET" and self.times and self.path.exists():
             self.times -= 1
             self.path.write_bytes(jpeg(numbered_picture(self.times), quality=50 + self.times))
         return await self.inner.handle_async_request(request)

@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user")
     (folder / "frames").mkdir()
     for number in range(12):
-        (folder / "frames" / f"f{number:03d}.png").write_bytes(media.png16(number))
+        (folder / "frames" / f"f{number:03d}.png").write_bytes(media.png16(media.numbered_picture(number)))
     return folder
 
 
