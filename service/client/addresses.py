@@ -45,7 +45,7 @@ def checked_address(url: str, token: str) -> Address:
     """Raises Misconfigured."""
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
     except ValueError:
         good = False
     if not good or not (url.isascii() and url.isprintable()):

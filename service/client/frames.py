@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -33,9 +33,10 @@ class _ReadAhead:
     is_wanted: bool = False
     tasks: dict[int, asyncio.Task[Any]] = field(default_factory=dict)
 
-    def begin(self, frame: AsyncFrame) -> None:
-        if self.is_wanted and frame.index not in self.tasks and not frame.problem:
-            self.tasks[frame.index] = asyncio.ensure_future(frame.fetch_array())
+    def begin(self, frames: Sequence[AsyncFrame]) -> None:
+        for frame in frames:
+            if self.is_wanted and frame.index not in self.tasks and not frame.problem:
+                self.tasks[frame.index] = asyncio.ensure_future(frame.fetch_array())
 
     def cancel(self) -> None:
         for task in self.tasks.values():
@@ -133,11 +134,12 @@ class AsyncFrames:
         try:
             async for frame in self._look_up(ahead):
                 waiting.append(frame)
-                ahead.begin(frame)
                 if len(waiting) > AHEAD:
+                    ahead.begin(waiting)
                     yield waiting.pop(0)
-            for frame in waiting:
-                yield frame
+            while waiting:
+                ahead.begin(waiting)
+                yield waiting.pop(0)
         finally:
             ahead.cancel()
 

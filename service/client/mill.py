@@ -54,7 +54,7 @@ class AsyncReelmill:
 
     async def ask(self, question: str) -> Question:
         """Ask in plain words; `answer` has the text. Renders are suggested, never started."""
-        answer = await self._transport.call("ask_agent", body={"question": question})
+        answer = await self._transport.call("ask_agent", body={"query": question})
         return Question(require_object(answer))
 
     async def health(self) -> dict[str, Any]:

@@ -1,0 +1,143 @@
+"""The commands that ask a service, as a user types them: names, ids and addresses, tables and JSON, pipes and exit codes."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from service.client.addresses import Address
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes import command
+from tests.support.processes.api import make_dataset
+from tests.support.processes.clean_environment import clean_environment
+from tests.support.processes.running_service import SCOPES, RunningService
+from tests.support.servers.s3_server import ANY_STORE
+
+FRAMES = {f"f{number}.jpg": frame_jpeg(number) for number in range(6)}
+Run = Callable[..., "CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def service(start_service: Callable[[str], RunningService]) -> RunningService:
+    return start_service(ANY_STORE)
+
+
+@pytest.fixture(scope="module")
+def dataset(service: RunningService) -> dict[str, Any]:
+    """Of nobody else's experiment "plate 3"."""
+    with service.client("typist") as client:
+        made = make_dataset(client, FRAMES)
+        path = f"/api/experiments/{made['experiment_id']}"
+        etag = client.get(path).headers["ETag"]
+        client.patch(path, json={"name": "plate 3"}, headers={"If-Match": etag}).raise_for_status()
+    return made
+
+
+@pytest.fixture
+def address(service: RunningService) -> Address:
+    return Address(service.url, service.token("typist", (*SCOPES, "query:run", "agent:ask", "ops:read")))
+
+
+@pytest.fixture
+def run(address: Address, dataset: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Run `reelmill`, which must succeed, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    with clean_environment(REELMILL_URL=address.url, REELMILL_TOKEN=address.token):
+
+        def run(*words: str, code: int = 0) -> "CompletedProcess[str]":
+            done = command.run_command(*words)
+            assert done.returncode == code, done.stdout + done.stderr
+            return done
+
+        yield run
+
+
+def test_a_dataset_by_name_id_and_address(run: Run, dataset: dict[str, Any], address: Address) -> None:
+    names = ["plate 3", f"plate 3/{dataset['name']}", dataset["id"], f"{address.url}/api/datasets/{dataset['id']}"]
+    names += [f"{address.url}/#/datasets/{dataset['id']}?frame=3"]
+    for name in names:
+        rows = json.loads(run("frames", name, "--json").stdout)
+        assert [row["index"] for row in rows] == list(range(6)), name
+    for name, reason in (("plate 4", "no experiment named plate 4"), ("plate 3/none", "no dataset named none")):
+        assert reason in run("frames", name, code=1).stderr
+
+
+def test_lists_are_tables_for_people_and_json_for_programs(run: Run, dataset: dict[str, Any]) -> None:
+    assert "plate 3" in run("ls").stdout
+    assert [row["name"] for row in json.loads(run("ls", "--json").stdout)].count("plate 3") == 1
+    table = run("ls", "plate 3").stdout.splitlines()
+    assert table[0].split()[:3] == ["name", "kind", "state"] and dataset["id"] in table[1]
+    assert len(run("ls", "plate 3/" + dataset["name"]).stdout.splitlines()) == 7
+    assert len(run("frames", "plate 3", "--start", "2", "--limit", "2").stdout.splitlines()) == 3
+    nothing = run("frames", "plate 3", "--unreadable")
+    assert (nothing.stdout, nothing.stderr) == ("", "there are no such frames\n")
+    assert json.loads(run("show", dataset["id"], "--json").stdout)["frame_count"] == 6
+    assert "frame count" in run("show", f"plate 3/{dataset['name']}").stdout
+    assert run("workers").stdout.splitlines()[0].split()[:2] == ["id", "name"]
+    assert isinstance(json.loads(run("devices", "--json").stdout), list)
+    assert json.loads(run("dead-letters", "--json").stdout) == []
+
+
+def test_the_life_of_a_render(run: Run, dataset: dict[str, Any], address: Address, tmp_path: Path) -> None:
+    run("render", "--experiment", "plate 3", "--fps", "7", "-o", "a.mp4")
+    video = (tmp_path / "a.mp4").read_bytes()
+    (made,) = json.loads(run("renders", "--experiment", "plate 3", "--mine", "--json").stdout)
+    job = made["job_id"]
+    assert made["status"] == "succeeded" and job in run("renders", "--status", "succeeded").stdout
+    run("get", job, "-o", "b.mp4")
+    run("get", f"{address.url}/api/videos/{job}/video", "-o", "c.mp4")
+    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "c.mp4").read_bytes() == video
+    assert len(run("get", job, "receipt", "-o", "-").stdout.splitlines()) == 7
+    run("get", job, "5", "-o", "last.png")
+    run("get", job, "poster")
+    assert (tmp_path / "last.png").read_bytes()[:4] == b"\x89PNG" and (tmp_path / f"{job}.jpg").read_bytes()[
+        :2
+    ] == b"\xff\xd8"
+    assert not list(tmp_path.glob(".*.part"))
+    assert (
+        "no output frame 6" in run("get", job, "6", "-o", "none.png", code=2).stderr
+        and not (tmp_path / "none.png").exists()
+    )
+    assert f"/api/videos/{job}/video" in run("watch", job).stdout
+    assert json.loads(run("watch", job, "--json").stdout)["frames_done"] == 6
+    assert json.loads(run("show", job, "--json").stdout)["request"]["fps"] == 7
+    assert json.loads(run("rm", job, "--yes", "--json").stdout)["renders"] == 1
+    assert "no " in run("show", job, code=1).stderr
+
+
+def test_deleting_is_asked_for(run: Run, dataset: dict[str, Any]) -> None:
+    assert "delete plate 3?" in run("rm", "plate 3", code=1).stderr
+    assert "plate 3" in run("ls").stdout
+
+
+def test_wrong_words(run: Run) -> None:
+    for words, reason in (
+        (("register", "plates/", "--experiment", "e"), "write s3://bucket/prefix/"),
+        (("get", "0" * 8, "sound"), "video, receipt, poster"),
+        (("query", "frames", "index"), "write column=value"),
+        (("query", "frames", "index__near=3"), "no operator near"),
+    ):
+        assert reason in " ".join(run(*words, code=2).stderr.split())
+    assert "no render whose id begins with 00000000" in run("watch", "00000000", code=1).stderr
+    assert "no id of a render" in run("watch", "latest", code=1).stderr
+
+
+def test_questions(run: Run, dataset: dict[str, Any]) -> None:
+    rows = json.loads(
+        run(
+            "query", "frames", f"dataset_id={dataset['id']}", "index__in=[1,4]", "--order-by", "-index", "--json"
+        ).stdout
+    )
+    assert [row["index"] for row in rows] == [4, 1]
+    table = run("query", "frames", f"dataset_id={dataset['id']}", "--column", "index", "--column", "key").stdout
+    assert table.splitlines()[0].split() == ["index", "key"] and len(table.splitlines()) == 7
+    assert "frames" in run("query").stdout
+    assert run("ask", "how many experiments are there?").stdout.strip()
+
+
+def test_frames_of_a_bucket_that_is_not_open(run: Run) -> None:
+    refused = run("register", "s3://elsewhere/plates/", "--experiment", "plate 9", code=2)
+    assert "#/bucket" in refused.stderr and "MINIO_SOURCES" in refused.stderr
