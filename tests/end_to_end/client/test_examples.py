@@ -1,4 +1,4 @@
-"""The examples of docs/client.md, as a user would type them: against a real service, in order."""
+"""The examples of README.md and docs/client.md, as a user would type them: against a real service, in order."""
 
 import os
 import re
@@ -12,12 +12,14 @@ from tests.support.data import media
 from tests.support.processes.running_service import SCOPES, RunningService
 from tests.support.source_code import ROOT
 
-PAGE = (ROOT / "docs/client.md").read_text()
+PAGE, README = (ROOT / "docs/client.md").read_text(), (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> str:
-    """All examples of a language, one after the other."""
-    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+def blocks(text: str, languages: str) -> str:
+    """All examples in these languages, one after the other; Python in a script is run by a Python of its own."""
+    found = re.findall(rf"^```({languages})\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    both = "|" in languages
+    return "\n".join(f"python - <<'END'\n{code}END" if both and kind == "python" else code for kind, code in found)
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +41,33 @@ def environment(service: RunningService, home: Path) -> dict[str, str]:
 def test_the_python_of_the_page_then_its_commands(service: RunningService, folder: Path) -> None:
     own = environment(service, folder)
     script = subprocess.run(
-        [sys.executable, "-c", blocks("python")], cwd=folder, env=own, capture_output=True, text=True
+        [sys.executable, "-c", blocks(PAGE, "python")], cwd=folder, env=own, capture_output=True, text=True
     )
     assert script.returncode == 0, script.stderr
     said = script.stdout
     assert "12 sent, 0 were there, 0 left out" in said and "uint16" in said and "#/fps" in said, said
     assert said.rstrip().endswith("12") and (folder / "run7.mp4").stat().st_size > 1000
     shell = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", blocks("sh")], cwd=folder, env=own, capture_output=True, text=True
+        ["bash", "-euo", "pipefail", "-c", blocks(PAGE, "sh")], cwd=folder, env=own, capture_output=True, text=True
     )
     assert shell.returncode == 0, shell.stderr
     assert (folder / "first.png").read_bytes().startswith(b"\x89PNG") and (folder / "three.mp4").exists()
     assert '"summary"' in shell.stdout and "f000.png" in shell.stdout
+
+
+def test_the_five_minutes_of_the_readme(service: RunningService, tmp_path: Path) -> None:
+    """All but `make`: the service runs, at another address and in another home, and files are kept in a folder of ours."""
+    text = blocks(README.partition("## Five minutes")[2], "sh|python").replace("make run\n", "")
+    text = text.replace("http://127.0.0.1:5003", service.url).replace("/tmp/", f"{tmp_path}/")
+    own = environment(service, tmp_path) | {"REELMILL_HOME": str(service.home)}
+    script = text.replace("export PATH=$PWD/.venv/bin:$PATH\n", "")
+    shell = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=own, capture_output=True, text=True
+    )
+    assert shell.returncode == 0, shell.stdout + shell.stderr
+    said = shell.stdout
+    assert (
+        "239 frames" in said and "206 Partial Content" in said and "#/decimation_factor" in said and '"count"' in said
+    )
+    assert "matches this receipt" in said and "(540, 960, 3)" in said
+    assert (tmp_path / "tour.mp4").stat().st_size > 10_000
