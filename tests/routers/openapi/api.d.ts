@@ -12,6 +12,7 @@ declare namespace Api {
   type AnyOf_Output = {"any": ((Condition | AllOf_Output | AnyOf_Output | Not_Output))[]};
   type AskableColumn = {"name": string; "type": "uuid" | "text" | "integer" | "number" | "boolean" | "timestamp" | "json" | "text[]"; "operators": ("eq" | "ne" | "lt" | "le" | "gt" | "ge" | "in" | "not_in" | "like" | "ilike" | "starts_with" | "contains" | "between" | "is_null")[]; "aggregates": ("count" | "min" | "max" | "avg" | "sum")[]; "sortable": boolean};
   type AskableTable = {"name": string; "description": string; "key": (string)[]; "columns": (AskableColumn)[]};
+  type BundledFile = {"name": string; "size"?: (number | null); "etag"?: (string | null); "problem"?: (ItemProblem | null)};
   type CadenceFacts = {"interval_seconds": number; "from_names": boolean; "missing": number; "pauses": number; "gaps": (IntervalGap)[]};
   type CapabilityModel = {"stage": "decode" | "transform" | "encode"; "what": string; "state": "ok" | "degraded" | "quarantined" | "absent" | "unknown"; "reason": (string | null); "proven_seconds_ago": (number | null); "next_proof_seconds": number; "faults": number; "megapixels_per_second": (number | null)};
   type Check = {"status": "ok" | "degraded" | "failed" | "absent"; "latency_ms"?: (number | null); "detail"?: (string | null)};
@@ -45,6 +46,7 @@ declare namespace Api {
   type Health = {"status": "healthy" | "degraded" | "unhealthy"; "checks": {[name: string]: Check}; "version"?: (string | null)};
   type HistogramFacts = {"low": number; "high": number; "shares": (number)[]};
   type IntervalGap = {"after_index": number; "count": number};
+  type ItemProblem = {"type": string; "title": string; "status": number; "detail": string};
   type JobAccepted = {"job_id": string; "status": "queued" | "running" | "succeeded" | "failed" | "cancelled"; "status_url": string; "video_url"?: (string | null); "estimate"?: (EstimateModel | null); "plan"?: {[name: string]: any}; "stream_url"?: (string | null)};
   type JsonValue = any;
   type KeptObjects = {"bucket": string; "prefix": string};
@@ -58,7 +60,7 @@ declare namespace Api {
   type Order = {"column": string; "direction"?: "asc" | "desc"};
   type OverlayModel = {"frame_index"?: boolean; "captured_at"?: boolean; "elapsed"?: boolean; "text"?: string; "scale_bar"?: (ScaleBarModel | null); "position"?: "top_left" | "top_right" | "bottom_left" | "bottom_right"; "size"?: (number | null)};
   type PlacementFigure = {"stage": string; "device": string; "reason": string; "renders": number};
-  type Problem = {"type": string; "title": string; "status": number; "detail": string; "instance": string; "error_id": string; "errors"?: ((FieldError)[] | null); "guardrails"?: ((Guardrail)[] | null); "steps"?: (({[name: string]: any})[] | null); "used_bytes"?: (number | null); "allowed_bytes"?: (number | null); "needed_bytes"?: (number | null)};
+  type Problem = {"type": string; "title": string; "status": number; "detail": string; "instance": string; "error_id": string; "errors"?: ((FieldError)[] | null); "guardrails"?: ((Guardrail)[] | null); "steps"?: (({[name: string]: any})[] | null); "used_bytes"?: (number | null); "allowed_bytes"?: (number | null); "needed_bytes"?: (number | null); "stored_files"?: (number | null)};
   type QueryAnswer = {"table": string; "columns": (AnswerColumn)[]; "rows": ({[name: string]: any})[]; "row_count": number; "truncated": boolean; "next_cursor": (string | null); "elapsed_ms": number; "guardrails": (GuardrailFigure)[]};
   type QueueFigure = {"kind": "segment" | "assemble" | "scan" | "preview" | "webhook"; "state": "queued" | "running"; "count": number; "oldest_seconds": number};
   type RenderChange = {"priority": number};
