@@ -215,13 +215,13 @@ class SamplePatch(Preview):
         return cls(UUID(document["dataset"]), **plain, frame=FrameRef(*document["frame"]))
 
 
-# An array of samples has at most so many bytes: the API holds it in memory.
+# An array of samples has at most so many bytes: a slot holds it in memory beside the frame.
 MAX_ARRAY_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class SampleArray(Preview):
-    """NPY of the samples of an image in `window` (left, top, width, height), and a line of JSON behind it.
+    """NPY of the samples of an image in `window` (left, top, width, height), behind the line of `array_head`.
 
     `size` is that of the frame as the scan has seen it, upright, in pixels; the window is inside of it.
     """
@@ -254,16 +254,15 @@ class SampleArray(Preview):
         return cls(UUID(document["dataset"]), **plain, frame=ref, size=(width, height), window=window)
 
 
-def array_trailer(conversions: Sequence[str]) -> bytes:
-    """What follows the NPY in the object of a SampleArray: what was done to the stored samples. Readers of NPY do not
-    look beyond the array."""
-    return b"\n" + json.dumps(list(conversions)).encode("ascii")
+def array_head(conversions: Sequence[str]) -> bytes:
+    """What stands before the NPY in the object of a SampleArray: what was done to the stored samples."""
+    return json.dumps(list(conversions)).encode("ascii") + b"\n"
 
 
-def split_array(data: bytes) -> tuple[memoryview, str]:
-    """The NPY and the JSON of the object of a SampleArray."""
-    end = data.rindex(b"\n")
-    return memoryview(data)[:end], data[end + 1 :].decode("ascii")
+def split_array_head(beginning: bytes) -> tuple[str, bytes]:
+    """The JSON of `array_head`, and what follows it."""
+    head, _, rest = beginning.partition(b"\n")
+    return head.decode("ascii"), rest
 
 
 # A sheet of thumbnails has this many cells, whose longer side has at most so many pixels.

@@ -68,8 +68,9 @@ async def record_outcome(connection: AsyncConnection, lease: Lease, outcome: Out
             await leases.finish(connection, lease, "succeeded", progress=outcome.frames)
         case PreviewLease(), PreviewDone():
             await leases.finish(connection, lease, "succeeded", progress=1)
-            stored = StoredPreview(WrittenObject(lease.payload["key"], outcome.sha256), outcome.transient)
-            await previews.record_preview(connection, lease.payload, stored, outcome.size)
+            written = WrittenObject(lease.payload["key"], outcome.sha256)
+            stored = StoredPreview(written, outcome.transient, outcome.size)
+            await previews.record_preview(connection, lease.payload, stored)
         case _, TaskFailed():
             await fail_task(connection, lease, outcome.code, outcome.reason)
         case _, TaskCancelled():

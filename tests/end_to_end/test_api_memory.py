@@ -52,4 +52,4 @@ def _send_archive(service: RunningService, client: httpx.Client, dataset: str) -
     reset_peak(service.api_pid)
     answer = client.post(f"/api/datasets/{dataset}/objects", content=body(), timeout=300).raise_for_status()
     assert [found.get("size") for found in answer.json()] == [MIB] * 40 + [56 * MIB]
-    assert peak_mebibytes(service.api_pid) - before < 48
+    assert peak_mebibytes(service.api_pid) - before < 32

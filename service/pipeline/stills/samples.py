@@ -21,7 +21,7 @@ from service.pipeline.images.tiff_stack import TiffStack
 from service.pipeline.orientation import orient, oriented_size
 from service.pipeline.picture import DecodedSamples, Samples
 from service.plan.geometry import Size
-from service.plan.preview import MAX_ARRAY_BYTES, PATCH_SIDE, array_trailer
+from service.plan.preview import MAX_ARRAY_BYTES, PATCH_SIDE, array_head
 from service.plan.render_plan import FrameRef
 
 # (left, top, width, height) in pixels of the upright picture.
@@ -47,7 +47,7 @@ class SampleReader:
             return json.dumps(_describe(decoded, *corner), separators=(",", ":")).encode()
 
     def array(self, ref: FrameRef, size: Size, window: Window) -> bytes:
-        """NPY of the window, (height, width) or (height, width, 3) in C order, little-endian, and `array_trailer`.
+        """NPY of the window, (height, width) or (height, width, 3) in C order, little-endian, behind `array_head`.
 
         `size` is what the upright picture must have."""
         with media_faults("decoded"):
@@ -56,7 +56,7 @@ class SampleReader:
             samples = _cut(decoded, window)
             if samples.nbytes > MAX_ARRAY_BYTES:
                 raise MediaUnreadable(f"this window has {samples.nbytes} bytes: ask for a smaller one")
-            return _to_npy(samples, array_trailer(decoded.conversions))
+            return _to_npy(samples, array_head(decoded.conversions))
 
     def _decode(self, ref: FrameRef) -> DecodedSamples:
         options = DecodeOptions(self.max_pixels, keep_colours=True)
@@ -85,11 +85,11 @@ def _require_size(decoded: DecodedSamples, size: Size) -> None:
         raise MediaUnreadable(f"it has {found[0]} x {found[1]} pixels now: scan the dataset")
 
 
-def _to_npy(samples: Samples, trailer: bytes) -> bytes:
+def _to_npy(samples: Samples, head: bytes) -> bytes:
     file = io.BytesIO()
+    file.write(head)
     plain = np.ascontiguousarray(samples, samples.dtype.newbyteorder("<"))
     np.lib.format.write_array(file, plain, version=(1, 0), allow_pickle=False)
-    file.write(trailer)
     return file.getvalue()
 
 

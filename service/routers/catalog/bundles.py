@@ -41,7 +41,7 @@ router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 MAX_FILES = 1000
 # Of an archive: what stands between the contents, some 4 KiB for each file.
 MAX_HEADER_BYTES = 4 * 1024 * MAX_FILES
-# So many files are written at once, while the next one is read; longer ones alone, as single uploads are.
+# So many files are written at once, while the next one arrives; longer ones alone, as single uploads are.
 MAX_WRITES, MAX_BUFFERED_BYTES = 8, 1024 * 1024
 # The store has failed as often: it is not to be asked for each of a thousand files.
 MAX_STORE_FAILURES = 3
@@ -67,7 +67,7 @@ async def upload_bundle(
     dataset after the uploads."""
     row = await find_upload_area(resources, caller, dataset_id)
     limit = settings.max_upload_bytes
-    size = min(announced_size(request, limit + MAX_HEADER_BYTES), limit)
+    size = announced_size(request, limit + MAX_HEADER_BYTES)
     async with AsyncExitStack() as stack:
         room = None
         with suppress(QuotaExceeded):  # then there may be room for some of the files
@@ -92,7 +92,7 @@ class _Bundle:
         self.files: list[BundledFile | None] = []
         self.stored: dict[int, ObjectRef] = {}
         self._writes: dict[str, asyncio.Task[None]] = {}
-        self._free = asyncio.Semaphore(MAX_WRITES)
+        self._slots = asyncio.Semaphore(MAX_WRITES), resources.archive_writes
         self._store_failures: list[ObjectStoreError] = []
 
     async def receive(self, archive: TarStream) -> None:
@@ -145,11 +145,16 @@ class _Bundle:
             upload = Upload(self._resources.objects, ref, member.size)
             await self._store(place, member, partial(upload.store, archive.content()))
             return
-        await self._free.acquire()
         data = await archive.read()
+        for writes in self._slots:
+            await writes.acquire()
         put = partial(self._resources.objects.put, ref, data, guess_media_type(member.name))
         self._writes[member.name] = task = asyncio.create_task(self._store(place, member, put))
-        task.add_done_callback(lambda _: self._free.release())
+        task.add_done_callback(self._free_slots)
+
+    def _free_slots(self, _: "asyncio.Task[None]") -> None:
+        for writes in self._slots:
+            writes.release()
 
     def _refusal(self, member: TarMember) -> ReelmillError | None:
         if member.kind is not None:

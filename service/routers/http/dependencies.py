@@ -5,6 +5,7 @@ async, because FastAPI runs sync ones in threads.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -53,6 +54,8 @@ class Resources:
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     # Videos whose bytes are being compared with their digests.
     video_checks: SharedTasks[UUID, None] = field(default_factory=SharedTasks)
+    # Of files of archives, which are in memory meanwhile, by all uploads together.
+    archive_writes: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, 32))
     # Set when the process begins to stop. Event streams, which have no end of their own, end then.
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 

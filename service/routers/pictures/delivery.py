@@ -1,6 +1,7 @@
 """Deliver a preview: from the store, or from a worker that is asked to make it. This process decodes no images."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import structlog
@@ -12,9 +13,10 @@ from service.ids import Subject
 from service.plan.preview import Preview
 from service.routers.http.conditional_requests import ASK_FIRST
 from service.routers.http.dependencies import Resources
+from service.routers.http.object_streams import read_ahead
 from service.store.cache import previews
 from service.store.database import Caller, Database
-from service.store.objects.digests import ObjectLost, read_checked
+from service.store.objects.digests import ObjectLost, read_checked, stream_checked
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
 from service.telemetry.metrics import FILES_LOST
 
@@ -46,26 +48,38 @@ async def respond_with(resources: Resources, preview: Preview, caller: Caller, n
 
     Raises DamagedFrame, NotFound, TooManyRequests, or NotReadyYet after `preview_wait_s`.
     """
-    data, headers = await get_or_make(resources, preview, caller, name)
-    return Response(data, media_type=MEDIA_TYPES[preview.suffix], headers=headers)
-
-
-async def get_or_make(
-    resources: Resources, preview: Preview, caller: Caller, name: PictureName
-) -> tuple[bytes, dict[str, str]]:
-    """The bytes that `respond_with` sends, and their headers. Raises the same."""
     database, objects = resources.database, resources.objects
     if (found := await _read_preview(database, objects, preview)) is None:
         await _wait_for_preview(resources, preview, caller.subject, name)
         found = await _read_preview(database, objects, preview)
     if found is None:
-        detail = "the object store has lost the preview that was just rendered: have it checked"
-        raise ServiceUnavailable(detail, headers={"Retry-After": "60"})
+        raise _lost_error()
     headers = image_headers(f'"{preview.digest}"')
     if found.transient:
         headers = headers | {"Cache-Control": "no-store"}
         del headers["ETag"]
-    return found.data, headers
+    return Response(found.data, media_type=MEDIA_TYPES[preview.suffix], headers=headers)
+
+
+async def open_made(
+    resources: Resources, preview: Preview, caller: Caller, name: PictureName
+) -> tuple[int, AsyncIterator[bytes]]:
+    """The size in bytes and the bytes of a preview that is too large for the memory; if it is not there, wait as
+    `respond_with` does. Raises the same.
+
+    The bytes end with ObjectLost before the last of them if they are damaged; the next request has it made again.
+    """
+    if (opened := await _open_preview(resources, preview)) is None:
+        await _wait_for_preview(resources, preview, caller.subject, name)
+        opened = await _open_preview(resources, preview)
+    if opened is None:
+        raise _lost_error()
+    return opened
+
+
+def _lost_error() -> ServiceUnavailable:
+    detail = "the object store has lost the preview that was just rendered: have it checked"
+    return ServiceUnavailable(detail, headers={"Retry-After": "60"})
 
 
 def image_headers(tag: str) -> dict[str, str]:
@@ -93,9 +107,36 @@ async def _read_preview(database: Database, objects: ObjectStore, preview: Previ
         return _Found(await read_checked(objects, stored.written), stored.transient)
     except ObjectNotFound as loss:
         if isinstance(loss, ObjectLost):
-            FILES_LOST.labels("preview").inc()
-            log.warning("a preview is rendered again", dataset=str(preview.dataset), reason=str(loss))
+            _note_loss(preview, loss)
         return None
+
+
+async def _open_preview(resources: Resources, preview: Preview) -> tuple[int, AsyncIterator[bytes]] | None:
+    """None if it was not made yet, was evicted, or its beginning is damaged."""
+    async with resources.database.service_transaction() as connection:
+        stored = await previews.find_preview(connection, preview)
+    if stored is None:
+        return None
+
+    async def read() -> AsyncIterator[bytes]:
+        try:
+            async for chunk in stream_checked(resources.objects, stored.written):
+                yield chunk
+        except ObjectLost as loss:
+            _note_loss(preview, loss)
+            async with resources.database.service_transaction() as connection:
+                await previews.forget_preview(connection, stored.written)
+            raise
+
+    try:
+        return stored.size, await read_ahead(read())
+    except ObjectNotFound:
+        return None
+
+
+def _note_loss(preview: Preview, loss: ObjectLost) -> None:
+    FILES_LOST.labels("preview").inc()
+    log.warning("a preview is rendered again", dataset=str(preview.dataset), reason=str(loss))
 
 
 async def _wait_for_preview(resources: Resources, preview: Preview, owner: Subject, name: PictureName) -> None:

@@ -1,19 +1,23 @@
 """The samples of a frame, or of a window of it, as a NumPy array. A worker reads them."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi.responses import StreamingResponse
 
 from service.errors import FieldProblem, InvalidRequest
-from service.plan.preview import MAX_ARRAY_BYTES, SampleArray, split_array
+from service.plan.preview import MAX_ARRAY_BYTES, SampleArray, split_array_head
+from service.routers.catalog.access import require_visible_dataset
 from service.routers.http.conditional_requests import ETAG_HEADERS, IfNoneMatch, not_modified_response
 from service.routers.http.dependencies import CallerDep, LimitsDep, ResourcesDep, require_scope
 from service.routers.http.fields import MAX_INT64
-from service.routers.http.object_streams import binary_content
+from service.routers.http.object_streams import binary_content, stream_while_visible
 from service.routers.http.problems import error_responses
-from service.routers.pictures.delivery import MEDIA_TYPES, PictureName, cannot_show, get_or_make
+from service.routers.pictures.delivery import MEDIA_TYPES, PictureName, cannot_show, image_headers, open_made
 from service.routers.pictures.frame_images import FrameView, frame_as_stored, load_frame
 from service.routers.pictures.frame_samples import require_image, require_inside
 from service.store.catalog.source_access import check_source
@@ -86,12 +90,22 @@ async def frame_array(
     array = SampleArray(view.dataset.id, view.dataset.bucket, now, view.size or (0, 0), place, limits.max_pixels)
     if (not_modified := not_modified_response(if_none_match, f'"{array.digest}"')) is not None:
         return not_modified
-    data, headers = await get_or_make(resources, array, caller, name)
+    size, chunks = await open_made(resources, array, caller, name)
     # The right may have ended while a worker read it.
     check_source((await load_frame(resources.database, caller, dataset_id, index)).dataset, resources.sources)
-    npy, conversions = split_array(data)
+    beginning = await anext(chunks)
+    conversions, rest = split_array_head(beginning)
+    headers = image_headers(f'"{array.digest}"') | {"Content-Length": str(size - len(beginning) + len(rest))}
     headers |= {CONVERSIONS_HEADER: conversions} if conversions != "[]" else {}
-    return Response(npy, media_type=MEDIA_TYPES[array.suffix], headers=headers)
+    check = partial(require_visible_dataset, resources.database, caller, dataset_id)
+    body = stream_while_visible(_with_beginning(rest, chunks), check)
+    return StreamingResponse(body, media_type=MEDIA_TYPES[array.suffix], headers=headers)
+
+
+async def _with_beginning(beginning: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield beginning
+    async for chunk in rest:
+        yield chunk
 
 
 def _find_window(view: FrameView, name: PictureName, window: ArrayWindow) -> tuple[int, int, int, int]:

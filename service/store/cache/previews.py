@@ -49,33 +49,38 @@ UPSERT_PREVIEW = text("""
 # What may be different the next time is shown to those who wait for it.
 TRANSIENT_S = 10
 SELECT_PREVIEW = text(f"""
-    SELECT sha256, transient FROM previews
+    SELECT sha256, transient, bytes FROM previews
     WHERE key = :key AND (NOT transient OR created_at > now() - interval '{TRANSIENT_S} seconds')
 """)
+DELETE_PREVIEW = text("DELETE FROM previews WHERE key = :key AND sha256 = :sha256")
 DELETE_OLD_PREVIEWS = text("DELETE FROM previews WHERE created_at < now() - make_interval(secs => :seconds)")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPreview:
-    """The object of a preview; of a `transient` one, another attempt may show something else."""
+    """The object of a preview, of `size` bytes; of a `transient` one, another attempt may show something else."""
 
     written: WrittenObject
     transient: bool
+    size: int
 
 
 async def find_preview(connection: AsyncConnection, preview: Preview) -> StoredPreview | None:
     """None if it was not made yet, by a version that kept no digests, or is out of date."""
     row = (await connection.execute(SELECT_PREVIEW, {"key": preview.key})).one_or_none()
-    return StoredPreview(WrittenObject(preview.key, row.sha256), row.transient) if row else None
+    return StoredPreview(WrittenObject(preview.key, row.sha256), row.transient, row.bytes) if row else None
 
 
-async def record_preview(
-    connection: AsyncConnection, payload: Mapping[str, Any], stored: StoredPreview, size: int
-) -> None:
-    """Note that the preview of a task's payload is stored; `size` in bytes."""
+async def record_preview(connection: AsyncConnection, payload: Mapping[str, Any], stored: StoredPreview) -> None:
+    """Note that the preview of a task's payload is stored."""
     values = {"key": payload["key"], "dataset": payload["dataset"], "render": payload.get("render")}
-    values |= {"sha256": stored.written.sha256, "bytes": size, "transient": stored.transient}
+    values |= {"sha256": stored.written.sha256, "bytes": stored.size, "transient": stored.transient}
     await connection.execute(UPSERT_PREVIEW, values)
+
+
+async def forget_preview(connection: AsyncConnection, written: WrittenObject) -> None:
+    """Its object is lost: it is made again when somebody asks."""
+    await connection.execute(DELETE_PREVIEW, {"key": written.key, "sha256": written.sha256})
 
 
 async def forget_old_previews(connection: AsyncConnection, max_age_days: float) -> None:
