@@ -191,7 +191,7 @@ class VideoStatus(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    preset: PresetUse | None = Field(None, description="the one that the request of who asked first named")
+    preset: PresetUse | None = Field(None, description="the first one that who asked first named")
     expires_at: datetime | None = Field(
         None, description="when the render is deleted, with its files; null: never, or not known before it has ended"
     )

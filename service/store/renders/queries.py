@@ -77,7 +77,7 @@ async def find_latest(connection: AsyncConnection, conditions: RenderFilter) -> 
     return found
 
 
-# The preset that the first request for the render `r` named.
+# The first preset that who asked first for the render `r` named.
 FIRST_PRESET = """(
     SELECT jsonb_build_object('id', p.preset_id, 'name', p.name) FROM render_presets p
     WHERE p.render_id = r.id AND p.subject = r.owner ORDER BY p.created_at, p.preset_id LIMIT 1)"""
@@ -85,7 +85,7 @@ SELECT_FIRST_PRESET = text(f"SELECT {FIRST_PRESET} FROM renders r WHERE r.id = :
 
 
 async def first_preset(connection: AsyncConnection, render: UUID) -> dict[str, str] | None:
-    """`id` and `name` of the preset that the first request for the render named; None if it named none."""
+    """`id` and `name` of the first preset that who asked first for the render named; None if he named none."""
     found: dict[str, str] | None = await connection.scalar(SELECT_FIRST_PRESET, {"render": render})
     return found
 
