@@ -31,37 +31,25 @@ def _timestamp_column(name: str, *, required: bool = True) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=not required, server_default=default)
 
 
-def _sharing_columns() -> tuple[Column[object], ...]:
-    return (
+def _shared_table(name: str, document: str) -> Table:
+    """What people own, name and share; `document` is the column of what is in it."""
+    return Table(
+        name,
+        metadata,
+        _id_column(),
+        Column("name", Text, nullable=False),
+        Column("description", Text, nullable=False, server_default=""),
+        Column(document, JSONB, nullable=False, server_default=text("'{}'::jsonb")),
         Column("owner", Text, nullable=False),
         Column("visibility", Text, nullable=False, server_default="private"),
         Column("shared_with", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
+        _timestamp_column("created_at"),
+        _timestamp_column("updated_at"),
     )
 
 
-experiments = Table(
-    "experiments",
-    metadata,
-    _id_column(),
-    Column("name", Text, nullable=False),
-    Column("description", Text, nullable=False, server_default=""),
-    Column("metadata", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    *_sharing_columns(),
-    _timestamp_column("created_at"),
-    _timestamp_column("updated_at"),
-)
-
-presets = Table(
-    "presets",
-    metadata,
-    _id_column(),
-    Column("name", Text, nullable=False),
-    Column("description", Text, nullable=False, server_default=""),
-    Column("options", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    *_sharing_columns(),
-    _timestamp_column("created_at"),
-    _timestamp_column("updated_at"),
-)
+experiments = _shared_table("experiments", "metadata")
+presets = _shared_table("presets", "options")
 
 datasets = Table(
     "datasets",

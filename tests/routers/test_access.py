@@ -19,7 +19,8 @@ from sqlalchemy import text, update
 from service.identity.claims import ADMIN, Scope
 from service.ids import Subject
 from service.routers.http.signing import Signer
-from service.store import presets, webhook_secrets, workers
+from service.store import webhook_secrets, workers
+from service.store.catalog import presets
 from service.store.database import Caller, load_signing_key
 from service.store.renders import requesters
 from service.store.tables import experiments

@@ -9,8 +9,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from service.ids import Subject, new_uuid
-from service.store import presets
-from service.store.catalog import experiments
+from service.store.catalog import experiments, presets
 from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.experiments import ExperimentFilter
 from service.store.database import Caller, Database, switch_to_service_role

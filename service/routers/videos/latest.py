@@ -16,7 +16,7 @@ from service.routers.videos.files import VIDEO_RESPONSES, IfRange, Range, video
 from service.routers.videos.models import RenderDetail
 from service.routers.videos.picture_options import PresetReference
 from service.routers.videos.renders import get_video
-from service.store import presets
+from service.store.catalog import presets
 from service.store.database import Caller
 from service.store.renders import queries
 from service.store.renders.queries import RenderFilter

@@ -10,7 +10,7 @@ from service.routers.catalog.experiment_models import Description, ExperimentNam
 from service.routers.http.fields import RequestModel, StorableText
 from service.routers.http.pagination import PageQuery
 from service.routers.videos.request_models import PresetOptions
-from service.store.presets import SortOrder
+from service.store.catalog.presets import SortOrder
 
 EXAMPLE_OPTIONS: dict[str, Any] = {"decimation_factor": 4, "fps": 30, "codec": "av1", "quality": 80}
 EXAMPLE_PRESET: dict[str, Any] = {

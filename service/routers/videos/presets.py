@@ -26,9 +26,9 @@ from service.routers.http.signing import SignerDep
 from service.routers.videos.picture_options import PictureOptions
 from service.routers.videos.preset_models import NewPreset, Preset, PresetChange, PresetQuery
 from service.routers.videos.request_models import PresetOptions
-from service.store import presets
+from service.store.catalog import presets
+from service.store.catalog.presets import PresetFilter
 from service.store.database import Caller, Database
-from service.store.presets import PresetFilter
 from service.store.renders.requesters import NamedPreset
 
 log = structlog.get_logger("service.presets")

@@ -27,7 +27,7 @@ from service.routers.http.fields import EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_I
 from service.routers.http.signing import Signer
 from service.routers.settings import CatalogSettings, HttpSettings
 from service.routers.videos.models import EXAMPLE_JOB_ID
-from service.store import presets
+from service.store.catalog import presets
 from service.store.database import load_signing_key
 from service.store.objects.files import FileObjectStore
 from service.store.tables import datasets, experiments, frames, renders
