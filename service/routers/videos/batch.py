@@ -1,19 +1,23 @@
 """POST /api/videos/batch: many render requests, each accepted or refused by itself."""
 
 import asyncio
+import json
 import re
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
 from starlette.types import Scope
 
 from service.errors import FieldProblem
+from service.routers.http.content_negotiation import JSON
 from service.routers.http.dependencies import CallerDep, ResourcesDep, require_scope
 from service.routers.http.exception_mapping import is_database_unavailable, to_problem_error
 from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText, at_most
@@ -80,31 +84,50 @@ class BatchAnswer(BaseModel):
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:render"))])
 
 
-@router.post("/batch", summary="Render many videos", response_model=list[BatchAnswer])
-async def render_batch(body: RenderBatch, request: Request, caller: CallerDep, resources: ResourcesDep) -> JSONResponse:
+@router.post(
+    "/batch",
+    summary="Render many videos",
+    response_class=StreamingResponse,
+    responses={200: {"description": "An answer to each request", "model": list[BatchAnswer]}},
+)
+async def render_batch(body: RenderBatch, request: Request, caller: CallerDep, resources: ResourcesDep) -> Response:
     """Accepts or refuses up to 1,000 render requests, one after the other, and answers 200 with what each of them would
-    have been answered alone. A refused one does not undo others; those that were accepted stay accepted if the
-    connection breaks, so send an `idempotency_key` with each. How many renders a caller may have unfinished holds here,
-    too. While the database or the object store is unavailable, the rest of the batch is not tried."""
-    submitter, answers = Submitter(resources, caller), list[dict[str, Any]]()
+    have been answered alone, as soon as it is known. A refused one does not undo others; those that were accepted stay
+    accepted if the connection breaks, so send an `idempotency_key` with each. How many renders a caller may have
+    unfinished holds here, too. When the database or the object store is unavailable, the rest is not tried."""
+    answers = _answers(Submitter(resources, caller), body.renders, request.scope)
+    return StreamingResponse(_json_list(answers), media_type=JSON)
+
+
+async def _json_list(items: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
+    before = "["
+    async for item in items:
+        yield before + json.dumps(item)
+        before = ",\n"
+    yield "]\n"
+
+
+async def _answers(submitter: Submitter, renders: Sequence[Any], scope: Scope) -> AsyncIterator[dict[str, Any]]:
     outage: Exception | None = None
-    for index, document in enumerate(body.renders):
-        try:
-            if outage is not None:
-                raise outage
-            accepted = await _submit(submitter, index, document)
-        except Exception as error:
-            answers.append(_refusal(index, error, request.scope))
-            if isinstance(error, ObjectStoreError) or is_database_unavailable(error):
-                outage = error
-        else:
-            job = accepted.model_dump(mode="json")
-            answers.append({"index": index, "status": status_of(accepted), "job": job, "problem": None})
-        BATCH_REQUESTS.labels(answers[-1]["status"]).inc()
-        await asyncio.sleep(0)  # a request that is refused at once has not let others run
-    count = sum(answer["problem"] is None for answer in answers)
-    log.info("batch answered", user=caller.subject, accepted=count, refused=len(answers) - count)
-    return JSONResponse(answers)
+    statuses = Counter[int]()
+    try:
+        for index, document in enumerate(renders):
+            try:
+                if outage is not None:
+                    raise outage
+                accepted = await _submit(submitter, index, document)
+                answer = _acceptance(index, accepted)
+            except Exception as error:
+                answer = _refusal(index, error, scope)
+                if isinstance(error, ObjectStoreError) or is_database_unavailable(error):
+                    outage = error
+            statuses[answer["status"]] += 1
+            BATCH_REQUESTS.labels(answer["status"]).inc()
+            yield answer
+            await asyncio.sleep(0)  # requests that are refused at once have not let others run
+    finally:
+        told = {str(status): count for status, count in sorted(statuses.items())}
+        log.info("batch answered", user=submitter.caller.subject, renders=len(renders), statuses=told)
 
 
 async def _submit(submitter: Submitter, index: int, document: Any) -> JobAccepted | DryRun:
@@ -119,8 +142,12 @@ async def _submit(submitter: Submitter, index: int, document: Any) -> JobAccepte
     return await submitter.submit(render, render.idempotency_key)
 
 
+def _acceptance(index: int, accepted: JobAccepted | DryRun) -> dict[str, Any]:
+    job = accepted.model_dump(mode="json")
+    return {"index": index, "status": status_of(accepted), "job": job, "problem": None}
+
+
 def _refusal(index: int, cause: Exception, scope: Scope) -> dict[str, Any]:
-    """The answer to a request that was refused."""
     error = to_problem_error(cause, scope)
     if not isinstance(cause, RequestValidationError):  # whose places are in the body of the batch already
         error = copy(error)
