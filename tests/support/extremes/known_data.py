@@ -154,7 +154,7 @@ def _known(ids: dict[str, str]) -> Known:
         bodies={
             "query_database": list(_queries()),
             "generate": [*templates, bare | {"preset": PLACEHOLDER}],
-            "render_batch": [{"renders": [template, bare]} for template in templates],
+            "render_batch": [{"renders": [templates[0], bare]}],
             "make_preset": [{"name": "q", "options": {"tone": {"gamma": PLACEHOLDER}}}],
         },
         replaced={
