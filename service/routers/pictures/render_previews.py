@@ -19,7 +19,7 @@ from service.routers.http.object_streams import binary_content
 from service.routers.http.problems import error_responses
 from service.routers.pictures.delivery import PictureName, respond_with
 from service.routers.videos.picture_options import EXAMPLE_CROP, PictureOptions, PresetReference
-from service.routers.videos.presets import load_preset, with_options
+from service.routers.videos.presets import blame_preset, load_preset, with_options
 from service.store.catalog.source_access import check_source, require_source
 from service.store.database import Caller
 from service.store.renders.facts import read_render_facts
@@ -82,7 +82,7 @@ async def preview_render(
     try:
         preview = await _plan_preview(resources, plan(request, facts), index)
     except InvalidRequest as refused:
-        raise _about_the_path(refused) from refused
+        raise _about_the_path(blame_preset(refused, body, preset)) from refused
     response = await respond_with(resources, preview, caller, PictureName(f"frame {index}", "index"))
     await _require_visible(resources, caller, dataset_id)
     return response

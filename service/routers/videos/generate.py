@@ -7,14 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Response
 from sqlalchemy import RowMapping
 
-from service.errors import invalid_field
+from service.errors import InvalidRequest, invalid_field
 from service.plan.request import RenderPlan, plan
 from service.routers.http.dependencies import CallerDep, Resources, ResourcesDep, require_scope
 from service.routers.http.fields import StorableText
 from service.routers.http.problems import error_responses
 from service.routers.videos.finished_files import remake_if_lost
 from service.routers.videos.models import DryRun, EstimateModel, JobAccepted
-from service.routers.videos.presets import LoadedPreset, load_preset, with_options
+from service.routers.videos.presets import LoadedPreset, blame_preset, load_preset, with_options
 from service.routers.videos.request_models import VideoGenerationRequest
 from service.store import webhook_secrets
 from service.store.catalog.source_access import require_source
@@ -78,7 +78,11 @@ class Submitter:
         await require_deliverable_webhook(body.webhook_url, caller, resources.database, resources.webhooks)
         require_keepable(merged.keep_days, caller, resources.storage.retention)
         request = merged.to_request()
-        render_plan = plan(request, await read_render_facts(resources.database, caller, request, resources.limits))
+        facts = await read_render_facts(resources.database, caller, request, resources.limits)
+        try:
+            render_plan = plan(request, facts)
+        except InvalidRequest as refused:
+            raise blame_preset(refused, body, preset) from refused
         submission = RenderSubmission(
             render_plan,
             merged.to_document(),

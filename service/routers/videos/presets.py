@@ -1,6 +1,6 @@
 """Presets: list, create, read, change, delete; and their options in a request that names one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.errors import Forbidden, NotFound, invalid_field
+from service.errors import FieldProblem, Forbidden, InvalidRequest, NotFound, invalid_field
 from service.routers.http.conditional_requests import (
     ETAG_HEADERS,
     IfMatch,
@@ -72,6 +72,21 @@ def with_options(body: Body, preset: LoadedPreset | None) -> Body:
         return body
     taken = preset.options.model_fields_set & set(type(body).model_fields) - body.model_fields_set
     return body.model_copy(update={name: getattr(preset.options, name) for name in taken})
+
+
+def blame_preset(refused: InvalidRequest, body: PictureOptions, preset: LoadedPreset | None) -> InvalidRequest:
+    """The same error, which says so where a field that it names is not in the request but in its preset."""
+    if preset is None:
+        return refused
+    hint = f" (the preset {preset.named.name!r} has this)"
+    taken = preset.options.model_dump(by_alias=True, exclude_unset=True).keys() - body.model_fields_set
+
+    def explain(problem: FieldProblem) -> FieldProblem:
+        field = (problem.pointer or "").removeprefix("#/").partition("/")[0]
+        return replace(problem, detail=problem.detail + hint) if field in taken else problem
+
+    errors = tuple(explain(problem) for problem in refused.errors)
+    return InvalidRequest(refused.detail + hint if errors != refused.errors else refused.detail, errors)
 
 
 def _to_preset(row: RowMapping, caller: Caller) -> Preset:

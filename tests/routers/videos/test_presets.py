@@ -1,5 +1,6 @@
 """Presets: kept, shared, and named by render requests, whose own options win."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -193,6 +194,9 @@ async def test_what_the_request_sets_wins(api: CatalogueApi, alice: httpx.AsyncC
     assert (overlay["text"], overlay["elapsed"]) == ("b", False), "an object is replaced as a whole"
     refused = await ask(alice, 422, experiment_id=experiment, preset="p", duration_seconds=3)
     assert refused["errors"][0]["pointer"] in ("#/fps", "#/duration_seconds"), "the preset has fps"
+    await make(alice, "fast", {"decimation_factor": 1, "fps": 24, "speed": 2})
+    refused = await ask(alice, 422, experiment_id=experiment, preset="fast", dry_run=True)
+    assert refused["errors"][0]["pointer"] == "#/speed" and "the preset 'fast' has this" in refused["detail"]
     await ask(alice, experiment_id=experiment, preset="p", duration_seconds=3, fps=None)
 
 
@@ -234,6 +238,18 @@ async def test_a_change_leaves_earlier_renders(api: CatalogueApi, alice: httpx.A
     assert refused["errors"][0]["header"] == "Idempotency-Key", "another body"
     (await alice.delete(path)).raise_for_status()
     assert (await status(alice, job))["preset"] == {"id": preset["id"], "name": "p"}
+
+
+async def test_one_owner_has_so_many(api: CatalogueApi, alice: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+    async with api.database.service_transaction() as connection:
+        rows = "SELECT gen_random_uuid(), 'p' || n, 'alice' FROM generate_series(1, 998) n"
+        await connection.execute(text(f"INSERT INTO presets (id, name, owner) {rows}"))
+    answers = await asyncio.gather(
+        *(alice.post(PATH, json={"name": f"q{n // 2}", "options": {}}) for n in range(8)),
+    )
+    assert sorted(answer.status_code for answer in answers) == [201, 201, *[409] * 6]
+    assert "1000" in (await alice.post(PATH, json={"name": "one more", "options": {}})).json()["detail"]
+    await make(bob, "his first", {})
 
 
 async def test_an_estimate_takes_the_preset(api: CatalogueApi, alice: httpx.AsyncClient) -> None:

@@ -46,7 +46,8 @@ NAMED = (
     "CREATE INDEX render_presets_preset ON render_presets (preset_id)",
     "ALTER TABLE render_presets ENABLE ROW LEVEL SECURITY",
     """CREATE POLICY render_presets_read ON render_presets FOR SELECT TO reelmill_caller
-        USING (render_id IN (SELECT id FROM renders) AND preset_id IN (SELECT id FROM presets))""",
+        USING (EXISTS (SELECT FROM renders r WHERE r.id = render_id)
+            AND EXISTS (SELECT FROM presets p WHERE p.id = preset_id))""",
     "GRANT SELECT ON render_presets TO reelmill_caller",
 )
 
