@@ -109,8 +109,13 @@ def install_error_handlers(app: FastAPI) -> None:
 def problem_response(exc: Exception, scope: Scope) -> Response:
     """The response for `exc`, which is logged under a new error_id."""
     error = to_problem_error(exc, scope)
-    headers = REQUIRED_HEADERS.get(error.status, {}) | error.headers
-    return Response(json.dumps(problem_document(exc, error, scope)), error.status, headers, MEDIA_TYPE)
+    document = json.dumps(problem_document(exc, error, scope))
+    return Response(document, error.status, response_headers(error), MEDIA_TYPE)
+
+
+def response_headers(error: ReelmillError) -> dict[str, str]:
+    """The headers of the error's response, with those that its status requires."""
+    return REQUIRED_HEADERS.get(error.status, {}) | error.headers
 
 
 def problem_document(exc: Exception, error: ReelmillError, scope: Scope) -> dict[str, Any]:

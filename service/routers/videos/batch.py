@@ -16,12 +16,12 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
 from starlette.types import Scope
 
-from service.errors import FieldProblem
+from service.errors import FieldProblem, ServiceUnavailable
 from service.routers.http.content_negotiation import JSON
 from service.routers.http.dependencies import CallerDep, ResourcesDep, require_scope
 from service.routers.http.exception_mapping import is_database_unavailable, to_problem_error
 from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText, at_most
-from service.routers.http.problems import Problem, problem_document
+from service.routers.http.problems import Problem, problem_document, response_headers
 from service.routers.videos.generate import Submitter, status_of
 from service.routers.videos.models import EXAMPLE_ESTIMATE, EXAMPLE_JOB_ID, EXAMPLE_STAGES, DryRun, JobAccepted
 from service.routers.videos.request_models import VideoGenerationRequest
@@ -48,7 +48,14 @@ EXAMPLE_ANSWER: dict[str, Any] = {
         "plan": EXAMPLE_STAGES,
     },
     "problem": None,
+    "retry_after": None,
 }
+
+
+class NotTried(ServiceUnavailable):
+    """What is left of a batch after an outage, which was logged with the request that found it."""
+
+    is_fault = False
 
 
 class BatchRender(VideoGenerationRequest):
@@ -79,6 +86,7 @@ class BatchAnswer(BaseModel):
     status: int = Field(description="200, 202, or the status of the problem")
     job: JobAccepted | DryRun | None = Field(description="null if the request was refused")
     problem: Problem | None = Field(description="why it was refused; pointers lead into the body of the batch")
+    retry_after: int | None = Field(description="seconds to wait before a retry, with status 429, 503 and some others")
 
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:render"))])
@@ -108,19 +116,17 @@ async def _json_list(items: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]
 
 
 async def _answers(submitter: Submitter, renders: Sequence[Any], scope: Scope) -> AsyncIterator[dict[str, Any]]:
-    outage: Exception | None = None
-    statuses = Counter[int]()
+    statuses, is_outage = Counter[int](), False
     try:
         for index, document in enumerate(renders):
             try:
-                if outage is not None:
-                    raise outage
+                if is_outage:
+                    raise NotTried("a request before this one found a service unavailable: send the rest again")
                 accepted = await _submit(submitter, index, document)
                 answer = _acceptance(index, accepted)
             except Exception as error:
                 answer = _refusal(index, error, scope)
-                if isinstance(error, ObjectStoreError) or is_database_unavailable(error):
-                    outage = error
+                is_outage = is_outage or isinstance(error, ObjectStoreError) or is_database_unavailable(error)
             statuses[answer["status"]] += 1
             BATCH_REQUESTS.labels(answer["status"]).inc()
             yield answer
@@ -144,7 +150,7 @@ async def _submit(submitter: Submitter, index: int, document: Any) -> JobAccepte
 
 def _acceptance(index: int, accepted: JobAccepted | DryRun) -> dict[str, Any]:
     job = accepted.model_dump(mode="json")
-    return {"index": index, "status": status_of(accepted), "job": job, "problem": None}
+    return {"index": index, "status": status_of(accepted), "job": job, "problem": None, "retry_after": None}
 
 
 def _refusal(index: int, cause: Exception, scope: Scope) -> dict[str, Any]:
@@ -153,7 +159,9 @@ def _refusal(index: int, cause: Exception, scope: Scope) -> dict[str, Any]:
         error = copy(error)
         error.errors = tuple(_locate(problem, f"#/renders/{index}") for problem in error.errors)
     own_scope = dict(scope, state=dict(scope.get("state", {})))
-    return {"index": index, "status": error.status, "job": None, "problem": problem_document(cause, error, own_scope)}
+    problem, wait = problem_document(cause, error, own_scope), response_headers(error).get("Retry-After")
+    retry_after = int(wait) if wait else None
+    return {"index": index, "status": error.status, "job": None, "problem": problem, "retry_after": retry_after}
 
 
 def _locate(problem: FieldProblem, base: str) -> FieldProblem:

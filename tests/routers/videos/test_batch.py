@@ -44,6 +44,7 @@ async def send(client: httpx.AsyncClient, renders: list[Any]) -> list[dict[str, 
     answers: list[dict[str, Any]] = answer.json()
     assert [each["index"] for each in answers] == list(range(len(renders)))
     assert all((each["job"] is None) == (each["problem"] is not None) for each in answers)
+    assert all((each["retry_after"] is not None) == (each["status"] in (429, 503)) for each in answers)
     return answers
 
 
@@ -182,6 +183,7 @@ async def test_an_outage_is_told_of_each(client: httpx.AsyncClient, token: Any) 
     answer = await client.post(PATH, json={"renders": [{}, body, body, {}]}, headers=token("videos:render"))
     assert [each["status"] for each in answer.json()] == [422, 503, 503, 503], "the rest is not tried"
     assert all(each["problem"]["title"] for each in answer.json())
+    assert [bool(each["retry_after"]) for each in answer.json()] == [False, True, True, True]
 
 
 async def test_others_are_answered_meanwhile(api: CatalogueApi) -> None:

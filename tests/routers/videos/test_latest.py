@@ -157,6 +157,13 @@ async def test_what_others_see(world: World) -> None:
         assert await world.latest(bob, preset="mine") is None, "a preset of others that he may not see"
         assert await world.latest(bob, experiment_id=str(world.second.experiment_id)) is None
         assert await world.latest(eve) is await world.latest(eve, preset="all") is None
+        his = {"name": "his", "options": {"decimation_factor": 1, "fps": 5}}
+        (await bob.post("/api/presets", json=his)).raise_for_status()
+        body = {"experiment_id": str(world.first.experiment_id), "preset": "his"}
+        assert (await bob.post("/api/videos/generate", json=body)).json()["job_id"] == shown
+        assert await world.latest(bob, preset="his") == shown
+        assert (await bob.delete(f"/api/videos/{shown}")).json()["requested_by_others"]
+        assert await world.latest(bob, preset="his") is None, "the render is not his any more"
         await world.alice.patch(path, json={"visibility": "private"})
         assert await world.latest(bob) is None, "the share has ended"
     async with world.api.client("root", "admin") as root:
