@@ -32,7 +32,7 @@ from service.routers.pictures import (
     video_frames,
 )
 from service.routers.settings import HttpSettings
-from service.routers.videos import events, files, generate, hls, renders, webhook_secrets
+from service.routers.videos import batch, events, files, generate, hls, latest, presets, renders, webhook_secrets
 from service.routers.videos.events import StatusPoller
 from service.telemetry.request_log import AccessLogMiddleware
 
@@ -51,7 +51,10 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     render_previews.router,
     thumbnails.router,
     usage.router,
+    presets.router,
     generate.router,
+    batch.router,
+    latest.router,
     renders.router,
     events.router,
     files.router,
@@ -142,4 +145,5 @@ def body_rules(http: HttpSettings) -> tuple[BodyRule, ...]:
         BodyRule(uploads.UPLOAD_PATHS, None),
         BodyRule(queries.QUERY_PATHS, http.max_query_bytes),
         BodyRule(signed_uploads.SIGNING_PATHS, http.max_list_bytes),
+        BodyRule(batch.BATCH_PATH, http.max_batch_bytes),
     )

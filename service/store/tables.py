@@ -31,19 +31,25 @@ def _timestamp_column(name: str, *, required: bool = True) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=not required, server_default=default)
 
 
-experiments = Table(
-    "experiments",
-    metadata,
-    _id_column(),
-    Column("name", Text, nullable=False),
-    Column("description", Text, nullable=False, server_default=""),
-    Column("metadata", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    Column("owner", Text, nullable=False),
-    Column("visibility", Text, nullable=False, server_default="private"),
-    Column("shared_with", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
-    _timestamp_column("created_at"),
-    _timestamp_column("updated_at"),
-)
+def _shared_table(name: str, document: str) -> Table:
+    """What people own, name and share; `document` is the column of what is in it."""
+    return Table(
+        name,
+        metadata,
+        _id_column(),
+        Column("name", Text, nullable=False),
+        Column("description", Text, nullable=False, server_default=""),
+        Column(document, JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+        Column("owner", Text, nullable=False),
+        Column("visibility", Text, nullable=False, server_default="private"),
+        Column("shared_with", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
+        _timestamp_column("created_at"),
+        _timestamp_column("updated_at"),
+    )
+
+
+experiments = _shared_table("experiments", "metadata")
+presets = _shared_table("presets", "options")
 
 datasets = Table(
     "datasets",
@@ -173,6 +179,16 @@ requesters = Table(
     _timestamp_column("created_at"),
     _timestamp_column("asked_at"),
     Column("keep_days", Integer, comment="how long it is kept for this requester; null: as all are"),
+)
+
+render_presets = Table(
+    "render_presets",
+    metadata,
+    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
+    Column("preset_id", UUID(as_uuid=True), primary_key=True, comment="it may have been deleted since"),
+    Column("subject", Text, primary_key=True, comment="who named it"),
+    Column("name", Text, nullable=False, comment="which it had then"),
+    _timestamp_column("created_at"),
 )
 
 segments = Table(

@@ -86,6 +86,12 @@ DEAD_LETTERS = Gauge(
 RENDERS_SUBMITTED = Counter(
     "reelmill_renders_asked_total", "Submitted renders: new, or already known", ("answer",), registry=REGISTRY
 )
+BATCH_REQUESTS = Counter(
+    "reelmill_batch_requests_total",
+    "Render requests of batches, by status of their answers",
+    ("status",),
+    registry=REGISTRY,
+)
 FILES_LOST = Counter(
     "reelmill_lost_files_total",
     "Files of the service that were gone or damaged when read",

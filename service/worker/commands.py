@@ -75,6 +75,8 @@ async def _load_assembly(connection: AsyncConnection, lease: AssembleLease) -> A
     facts |= {name: str(render[name]) for name in ("id", "experiment_id", "dataset_id")}
     facts |= await segments.timing_summary(connection, lease.render_id)
     facts["failed_attempts"] = await queries.list_failed_attempts(connection, lease.render_id)
+    if preset := await queries.first_preset(connection, lease.render_id):
+        facts["preset"] = preset
     if render["remake"]:
         facts["remade"] = render["remake"] | {"sha256_before": render["video_sha256"]}
     stored = await segments.list_render_segments(connection, lease.render_id)

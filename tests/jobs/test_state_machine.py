@@ -25,6 +25,7 @@ from service.plan.facts import RenderLimits
 from service.store import dead_letters, deletion
 from service.store.database import Caller, Database
 from service.store.renders import invariants, lifecycle, queries, requesters
+from service.store.renders.queries import VIDEO_FILE
 from service.store.renders.queue_bounds import COUNT_UNFINISHED, confirm_place, reserve_place
 from service.store.renders.submission import RenderSubmission, submit_render
 from service.store.source_rules import SourceRules
@@ -149,7 +150,7 @@ class Service(RuleBasedStateMachine):
     def remake(self, which: int) -> None:
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(text("UPDATE renders SET remade_at = NULL"))
-            await lifecycle.remake_render(connection, render["id"], lifecycle.VIDEO_FILE, "gone")
+            await lifecycle.remake_render(connection, render["id"], VIDEO_FILE, "gone")
 
         if render := self.pick(which, "status = 'succeeded'"):
             self.in_one_transaction(work)

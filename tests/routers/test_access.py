@@ -20,6 +20,7 @@ from service.identity.claims import ADMIN, Scope
 from service.ids import Subject
 from service.routers.http.signing import Signer
 from service.store import webhook_secrets, workers
+from service.store.catalog import presets
 from service.store.database import Caller, load_signing_key
 from service.store.renders import requesters
 from service.store.tables import experiments
@@ -56,6 +57,11 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "POST /api/datasets/{dataset_id}/frames/{index}/preview": {"json": {"scale": 0.5}},
     "GET /api/videos/events": {"params": {"job": "{job_id}"}},
     "POST /api/videos/generate": {"json": {"experiment_id": "{experiment_id}", "decimation_factor": 1, "fps": 10}},
+    "POST /api/videos/batch": {"json": {"renders": [{"experiment_id": "{experiment_id}", "preset": "{preset_id}"}]}},
+    "GET /api/videos/latest": {"params": {"experiment_id": "{experiment_id}"}},
+    "GET /api/videos/latest/video": {"params": {"dataset_id": "{dataset_id}"}},
+    "POST /api/presets": {"json": {"name": "another", "options": {"fps": 5}}},
+    "PATCH /api/presets/{preset_id}": {"json": {"options": {"fps": 5}}},
     "PATCH /api/videos/{job_id}": {"json": {"priority": 1}},
     "DELETE /api/videos/{job_id}": {"params": {"force": True}},
     "POST /api/videos/{job_id}/retry": {"setup": "UPDATE renders SET status = 'cancelled' WHERE status = 'queued'"},
@@ -110,6 +116,8 @@ class World:
     def _fill(self, value: Any) -> Any:
         if isinstance(value, dict):
             return {name: self._fill(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [self._fill(part) for part in value]
         return value.format(**self.parameters) if isinstance(value, str) else value
 
 
@@ -119,7 +127,8 @@ async def plant(world: World, home: Path) -> World:
     async with api.database.service_transaction() as connection:
         await connection.execute(text("UPDATE renders SET status = 'cancelled' WHERE status = 'queued'"))
         dataset = await add_footage(connection, home, 4)
-        values = {"name": f"{SECRET_NAME} {dataset.id}", "visibility": "shared", "shared_with": ["bob", "erin"]}
+        sharing = {"visibility": "shared", "shared_with": ["bob", "erin"]}
+        values = {"name": f"{SECRET_NAME} {dataset.id}"} | sharing
         this = experiments.c.id == dataset.experiment_id
         await connection.execute(update(experiments).where(this).values(**values))
         options = replace(OPTIONS, outputs=("preview_strip", "keogram"))
@@ -127,6 +136,8 @@ async def plant(world: World, home: Path) -> World:
         for who in ("bob", "carol"):
             await requesters.add_requester(connection, job, Caller(Subject(who)), 0)
         await requesters.end_lost_rights(connection, dataset.experiment_id)
+        of_preset = {"options": {"decimation_factor": 1, "fps": 10}} | values
+        preset = await presets.create(connection, Subject("alice"), of_preset)
         await connection.execute(text("DELETE FROM webhook_secrets"))
         secret = await webhook_secrets.create(connection, Subject("alice"))
         await workers.record_heartbeat(connection, worker := uuid4(), "render-1:4711", 1, "0")
@@ -135,7 +146,12 @@ async def plant(world: World, home: Path) -> World:
         signer = Signer(await load_signing_key(connection))
     grant = signer.sign("upload", [str(dataset.id), "a.jpg", 1, 2**33])
     ids = {"experiment_id": str(dataset.experiment_id), "dataset_id": str(dataset.id), "job_id": str(job)}
-    ids |= {"secret_id": str(secret["id"]), "worker_id": str(worker), "letter_id": str(letter)}
+    ids |= {
+        "preset_id": str(preset["id"]),
+        "secret_id": str(secret["id"]),
+        "worker_id": str(worker),
+        "letter_id": str(letter),
+    }
     token = _token(api.client("alice"))
     fixed = {"name": "a.jpg", "index": "0", "k": "0", "level": "0", "number": "0", "kind": "jpg", "grant": grant}
     fixed |= {"token": token}
@@ -226,7 +242,7 @@ async def test_a_cookie_changes_nothing_for_other_sites(rendered_world: World, o
 @pytest.mark.parametrize("operation", [name for name, row in ROWS.items() if row["stranger"] == "404"])
 async def test_what_is_hidden_looks_like_nothing(rendered_world: World, operation: str) -> None:
     """A stranger and a former guest are told the same of what they may not see as of what does not exist."""
-    ids = {name: str(uuid4()) for name in ("experiment_id", "dataset_id", "job_id", "letter_id")}
+    ids = {name: str(uuid4()) for name in ("experiment_id", "dataset_id", "job_id", "letter_id", "preset_id")}
     nothing = replace(rendered_world, parameters=rendered_world.parameters | ids)
     for who in ("stranger", "revoked"):
         answers = [await world.send(rendered_world.clients[who], operation) for world in (rendered_world, nothing)]

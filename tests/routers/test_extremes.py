@@ -26,6 +26,8 @@ SECONDS = float(os.environ.get("REELMILL_FUZZ_SECONDS", "0"))
 SEED = os.environ.get("REELMILL_FUZZ_SEED", "1")
 # Of the values of one place, every so many are sent, beginning with another one at each place.
 STRIDE = 16
+# Fewer where the options are those of `generate` once more.
+LONG_STRIDE, REPEATED = 128, ("make_preset", "change_preset", "render_batch")
 # CPU time of the longest callback of the event loop, of the better of two tries; and of the answers to refused requests.
 MAX_BUSY_S, MAX_PROBLEM_BYTES, MAX_LOGGED_BYTES = 0.1, 64 * 1024, 128 * 1024
 NAMED_FAILURES = (503, 504)
@@ -59,9 +61,9 @@ def chosen(cases: list[Case]) -> list[Case]:
     places = groupby(cases, key=lambda case: (case.operation, case.place))
     return [
         case
-        for number, (_, of_place) in enumerate(places)
+        for number, ((operation, _), of_place) in enumerate(places)
         for position, case in enumerate(of_place)
-        if (position + number) % STRIDE == 0 or case.place == "body"
+        if (position + number) % (LONG_STRIDE if operation in REPEATED else STRIDE) == 0 or case.place == "body"
     ]
 
 

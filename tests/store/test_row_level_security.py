@@ -8,15 +8,16 @@ import pytest
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from service.ids import Subject
-from service.store.catalog import experiments
+from service.ids import Subject, new_uuid
+from service.store.catalog import experiments, presets
 from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.experiments import ExperimentFilter
 from service.store.database import Caller, Database, switch_to_service_role
 from service.store.keyset import PageRequest
 from service.store.renders import queries
-from service.store.tables import datasets, frames, renders, requesters, sources
+from service.store.tables import datasets, frames, render_presets, renders, requesters, sources
 from service.store.tables import experiments as experiment_rows
+from service.store.tables import presets as preset_rows
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.servers.databases import fresh_database
 
@@ -132,6 +133,44 @@ async def test_nobody_writes_frames_renders_or_tasks(database: Database, tree: T
     assert await _is_refused(database, who, text("SELECT * FROM removals"))
     assert await _is_refused(database, who, text("SELECT * FROM webhooks"))
     assert await _is_refused(database, who, text("SELECT * FROM webhook_secrets"))
+
+
+@CALLERS
+async def test_presets_are_shared_as_experiments_are(database: Database, tree: Tree, who: Caller) -> None:
+    """Who named one for a render is told to whoever sees both."""
+    made = {}
+    async with database.service_transaction() as connection:
+        for visibility, dataset in tree.items():
+            values = {"name": f"{visibility} for {who.subject}", "visibility": visibility, "shared_with": ["bob"]}
+            made[visibility] = (await presets.create(connection, Subject("alice"), values))["id"]
+            render = await connection.scalar(select(renders.c.id).where(renders.c.dataset_id == dataset.id))
+            for preset in made.values():
+                row = {"render_id": render, "preset_id": preset, "subject": who.subject, "name": "p"}
+                await connection.execute(insert(render_presets).values(**row))
+    may, seen = who in (OWNER, ADMIN), {made[name] for name in SEEN[who.subject]}
+    async with database.caller_transaction(who) as connection:
+        ids = set(await connection.scalars(select(preset_rows.c.id).where(preset_rows.c.id.in_(made.values()))))
+        assert ids == seen
+        named = select(render_presets.c.preset_id, renders.c.dataset_id).join(renders)
+        named = named.where(render_presets.c.preset_id.in_(made.values()))
+        pairs = {(row.preset_id, row.dataset_id) for row in await connection.execute(named)}
+        order = list(tree)
+        assert pairs == {
+            (made[preset], tree[render].id)
+            for render in SEEN[who.subject]
+            for preset in SEEN[who.subject]
+            if order.index(preset) <= order.index(render)
+        }
+        for preset in made.values():
+            changed = update(preset_rows).where(preset_rows.c.id == preset).values(description="x")
+            assert (await connection.execute(changed)).rowcount == int(may)
+            assert (await presets.lock(connection, preset) is not None) == may
+            gone = preset_rows.delete().where(preset_rows.c.id == preset)
+            assert (await connection.execute(gone)).rowcount == int(may)
+    given = insert(preset_rows).values(id=new_uuid(), name=f"of {who.subject}", owner="mallory", options={})
+    assert await _is_refused(database, who, given) == (not who.admin)
+    assert await _is_refused(database, who, render_presets.delete())
+    assert await _is_refused(database, who, update(render_presets).values(name="x"))
 
 
 async def test_nobody_makes_an_experiment_of_another_owner(database: Database) -> None:

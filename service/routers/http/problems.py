@@ -126,11 +126,21 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def problem_response(exc: Exception, scope: Scope) -> Response:
     """The response for `exc`, which is logged under a new error_id."""
-    error, error_id = to_problem_error(exc, scope), secrets.token_hex(6)
-    scope.setdefault("state", {})["error_id"] = error_id
+    error = to_problem_error(exc, scope)
+    document = json.dumps(problem_document(exc, error, scope))
+    return Response(document, error.status, response_headers(error), MEDIA_TYPE)
+
+
+def response_headers(error: ReelmillError) -> dict[str, str]:
+    """The headers of the error's response, with those that its status requires."""
+    return REQUIRED_HEADERS.get(error.status, {}) | error.headers
+
+
+def problem_document(exc: Exception, error: ReelmillError, scope: Scope) -> dict[str, Any]:
+    """What the caller is told of `error`, whose cause `exc` is logged under a new error_id."""
+    scope.setdefault("state", {})["error_id"] = secrets.token_hex(6)
     _log_problem(exc, error, scope)
-    headers = REQUIRED_HEADERS.get(error.status, {}) | error.headers
-    return Response(json.dumps(_problem_body(error, scope)), error.status, headers, MEDIA_TYPE)
+    return _problem_body(error, scope)
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

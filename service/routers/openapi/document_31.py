@@ -17,6 +17,7 @@ TAG_DESCRIPTIONS = {
     "experiments": "Experiments, which contain datasets.",
     "datasets": "Ordered frames or source videos: registration, uploads and scans.",
     "videos": "Renders: submit one, follow it, download the video.",
+    "presets": "Named sets of render options.",
     "webhooks": "The secrets that sign the calls at the end of a render.",
     "queries": "Guarded queries: JSON documents instead of SQL.",
     "problems": "Explanations of the `type` of errors.",

@@ -18,7 +18,8 @@ from service.routers.http.fields import MAX_INT64
 from service.routers.http.object_streams import binary_content
 from service.routers.http.problems import error_responses
 from service.routers.pictures.delivery import PictureName, respond_with
-from service.routers.videos.picture_options import EXAMPLE_CROP, PictureOptions
+from service.routers.videos.picture_options import EXAMPLE_CROP, PictureOptions, PresetReference
+from service.routers.videos.presets import blame_preset, load_preset, with_options
 from service.store.catalog.source_access import check_source, require_source
 from service.store.database import Caller
 from service.store.renders.facts import read_render_facts
@@ -28,7 +29,8 @@ router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 
 
 class RenderPreviewRequest(PictureOptions):
-    """The options of the render; those that do not change its pictures, such as `quality`, are not taken.
+    """The options of the render; those that do not change its pictures, such as `quality`, are not taken, also from a
+    preset.
 
     Without `fps`, `duration_seconds` and `timing` captured, 30 frames are shown per second.
     """
@@ -36,6 +38,8 @@ class RenderPreviewRequest(PictureOptions):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"crop": EXAMPLE_CROP, "scale": 0.5, "overlay": {"frame_index": True}}]}
     )
+
+    preset: PresetReference = None
 
     def to_request(self, experiment: UUID, dataset: UUID) -> RenderRequest:
         """Planned for the CPU: a GPU's pictures may differ in the last bit."""
@@ -72,12 +76,13 @@ async def preview_render(
     async with resources.database.caller_transaction(caller) as connection:
         dataset = await get_visible_dataset(connection, dataset_id)
     check_source(dataset, resources.sources)
-    request = body.to_request(dataset.experiment_id, dataset_id)
+    preset = await load_preset(resources.database, caller, body.preset)
+    request = with_options(body, preset).to_request(dataset.experiment_id, dataset_id)
     facts = await read_render_facts(resources.database, caller, request, limits)
     try:
         preview = await _plan_preview(resources, plan(request, facts), index)
     except InvalidRequest as refused:
-        raise _about_the_path(refused) from refused
+        raise _about_the_path(blame_preset(refused, body, preset)) from refused
     response = await respond_with(resources, preview, caller, PictureName(f"frame {index}", "index"))
     await _require_visible(resources, caller, dataset_id)
     return response

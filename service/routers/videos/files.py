@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
@@ -44,28 +44,32 @@ NDJSON_CONTENT = {"application/x-ndjson": {"schema": {"type": "string"}, "exampl
 EXAMPLE_CUES = "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\npreview.jpg#xywh=0,0,160,90\n"
 ARTIFACT_MEDIA_TYPES = {"preview.jpg": "image/jpeg", "preview.vtt": "text/vtt", "keogram.png": "image/png"}
 VTT_CONTENT = {"text/vtt": {"schema": {"type": "string"}, "example": EXAMPLE_CUES}}
+VIDEO_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The whole file", "content": MP4_CONTENT},
+    206: {"description": "The bytes of the Range header", "content": MP4_CONTENT},
+    302: {"description": "The file is at the URL in `Location`, which is valid for five minutes"},
+    304: {"description": "Not modified"},
+    **error_responses(409, 416),
+}
+Range = Annotated[str | None, Header(alias="Range", max_length=MAX_HEADER_LENGTH)]
+IfRange = Annotated[str | None, Header(max_length=MAX_HEADER_LENGTH)]
+Redirect = Annotated[bool, Query(description="redirect to a presigned URL if the object store supports it")]
 
 
 @router.get(
     "/{job_id:uuid}/video",
     summary="The video",
     response_class=StreamingResponse,
-    responses={
-        200: {"description": "The whole file", "content": MP4_CONTENT},
-        206: {"description": "The bytes of the Range header", "content": MP4_CONTENT},
-        302: {"description": "The file is at the URL in `Location`, which is valid for five minutes"},
-        304: {"description": "Not modified"},
-        **error_responses(409, 416),
-    },
+    responses=VIDEO_RESPONSES,
 )
 async def video(
     job_id: UUID,
     caller: CallerDep,
     resources: ResourcesDep,
-    range_: Annotated[str | None, Header(alias="Range", max_length=MAX_HEADER_LENGTH)] = None,
-    if_range: Annotated[str | None, Header(max_length=MAX_HEADER_LENGTH)] = None,
+    range_: Range = None,
+    if_range: IfRange = None,
     if_none_match: IfNoneMatch = None,
-    redirect: Annotated[bool, Query(description="redirect to a presigned URL if the object store supports it")] = False,
+    redirect: Redirect = False,
 ) -> Response:
     """The video file or a byte range of it, in the requested container (default: MP4). If it was lost or damaged in the
     object store, it is made again: 409 with the address of its status."""

@@ -14,7 +14,8 @@ from service.store.objects.digests import ObjectLost, WrittenObject, check_objec
 from service.store.objects.keys import render_object_key
 from service.store.objects.object_store import ObjectNotFound, ObjectStoreError, ObjectVersion
 from service.store.renders import lifecycle, queries
-from service.store.renders.lifecycle import REMAKE_PAUSE_S, VIDEO_FILE
+from service.store.renders.lifecycle import REMAKE_PAUSE_S
+from service.store.renders.queries import VIDEO_FILE
 from service.telemetry.metrics import FILES_LOST
 
 log = structlog.get_logger("service.files")

@@ -1,18 +1,20 @@
 """POST /api/videos/generate: validate the webhook, plan the render and submit it."""
 
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Response
 from sqlalchemy import RowMapping
 
-from service.errors import invalid_field
-from service.plan.request import plan
-from service.routers.http.dependencies import CallerDep, DatabaseDep, ResourcesDep, require_scope
+from service.errors import InvalidRequest, invalid_field
+from service.plan.request import RenderPlan, plan
+from service.routers.http.dependencies import CallerDep, Resources, ResourcesDep, require_scope
 from service.routers.http.fields import StorableText
 from service.routers.http.problems import error_responses
 from service.routers.videos.finished_files import remake_if_lost
 from service.routers.videos.models import DryRun, EstimateModel, JobAccepted
+from service.routers.videos.presets import LoadedPreset, blame_preset, load_preset, with_options
 from service.routers.videos.request_models import VideoGenerationRequest
 from service.store import webhook_secrets
 from service.store.catalog.source_access import require_source
@@ -58,6 +60,72 @@ def require_keepable(keep_days: int | None, caller: Caller, retention: timedelta
     raise invalid_field("#/keep_days", detail, "longer_than_retention")
 
 
+@dataclass(frozen=True, slots=True)
+class Submitter:
+    """Accepts render requests of one caller. A preset is read once, however many of them name it."""
+
+    resources: Resources
+    caller: Caller
+    _presets: dict[str, LoadedPreset] = field(default_factory=dict)
+
+    async def submit(self, body: VideoGenerationRequest, idempotency_key: str | None) -> JobAccepted | DryRun:
+        """Plan the render and queue it, each in transactions of its own. Raises what the API answers alone, too."""
+        caller, resources = self.caller, self.resources
+        preset = await self._load_preset(body.preset)
+        merged = with_options(body, preset)
+        if "decimation_factor" not in merged.model_fields_set:
+            raise invalid_field("#/decimation_factor", "Field required", "missing")
+        await require_deliverable_webhook(body.webhook_url, caller, resources.database, resources.webhooks)
+        require_keepable(merged.keep_days, caller, resources.storage.retention)
+        request = merged.to_request()
+        facts = await read_render_facts(resources.database, caller, request, resources.limits)
+        try:
+            render_plan = plan(request, facts)
+        except InvalidRequest as refused:
+            raise blame_preset(refused, body, preset) from refused
+        submission = RenderSubmission(
+            render_plan,
+            merged.to_document(),
+            caller.subject,
+            resources.limits,
+            idempotency_key,
+            body.webhook_url,
+            admin=caller.admin,
+            keep_days=merged.keep_days,
+            quota=resources.storage.quota_of(caller.subject),
+            preset=preset.named if preset else None,
+            as_sent=body.as_sent(),
+        )
+        return await self._estimate(render_plan) if body.dry_run else await self._queue(submission)
+
+    async def _load_preset(self, reference: str | None) -> LoadedPreset | None:
+        if reference in self._presets:
+            return self._presets[reference]
+        preset = await load_preset(self.resources.database, self.caller, reference)
+        if preset is not None and reference is not None:
+            self._presets[reference] = preset
+        return preset
+
+    async def _estimate(self, render_plan: RenderPlan) -> DryRun:
+        async with self.resources.database.service_transaction() as connection:
+            await require_source(connection, render_plan.dataset.id, self.resources.sources)
+            estimate = await estimate_render(connection, render_plan)
+        return DryRun(estimate=EstimateModel(**estimate.to_json()), plan=render_plan.stages)
+
+    async def _queue(self, submission: RenderSubmission) -> JobAccepted:
+        async with self.resources.database.service_transaction() as connection:
+            await require_source(connection, submission.plan.dataset.id, self.resources.sources)
+            row = await submit_render(connection, submission)
+        if row["status"] == "succeeded" and row["video_key"] is not None:
+            row = await remake_if_lost(self.resources, row)
+        return _to_response(row)
+
+
+def status_of(accepted: JobAccepted | DryRun) -> int:
+    """The HTTP status of an accepted request: 202 if a render is to be made."""
+    return 202 if isinstance(accepted, JobAccepted) and accepted.status != "succeeded" else 200
+
+
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:render"))])
 
 
@@ -75,42 +143,17 @@ async def generate(
     body: VideoGenerationRequest,
     response: Response,
     caller: CallerDep,
-    database: DatabaseDep,
     resources: ResourcesDep,
     idempotency_key: Annotated[Annotated[str, StorableText] | None, Header(min_length=1, max_length=200)] = None,
 ) -> JobAccepted | DryRun:
     """Plans a render and queues it. Answers 200 if the same frames were rendered with the same options before; the
     caller is then one of those who asked for that render. For 24 hours, the same `Idempotency-Key` and body return the
-    same job."""
-    await require_deliverable_webhook(body.webhook_url, caller, database, resources.webhooks)
-    require_keepable(body.keep_days, caller, resources.storage.retention)
-    request, limits = body.to_request(), resources.limits
-    facts = await read_render_facts(database, caller, request, limits)
-    render_plan = plan(request, facts)
-    async with database.service_transaction() as connection:
-        await require_source(connection, render_plan.dataset.id, resources.sources)
-        if body.dry_run:
-            response.status_code = 200
-            estimate = await estimate_render(connection, render_plan)
-            return DryRun(estimate=EstimateModel(**estimate.to_json()), plan=render_plan.stages)
-        submission = RenderSubmission(
-            render_plan,
-            body.to_document(),
-            caller.subject,
-            limits,
-            idempotency_key,
-            body.webhook_url,
-            admin=caller.admin,
-            keep_days=body.keep_days,
-            quota=resources.storage.quota_of(caller.subject),
-        )
-        row = await submit_render(connection, submission)
-    if row["status"] == "succeeded" and row["video_key"] is not None:
-        row = await remake_if_lost(resources, row)
-    job = _to_response(row)
-    response.headers["Location"] = job.status_url
-    response.status_code = 200 if job.status == "succeeded" else 202
-    return job
+    same job. What the request does not set is taken from its `preset`, if it names one."""
+    accepted = await Submitter(resources, caller).submit(body, idempotency_key)
+    if isinstance(accepted, JobAccepted):
+        response.headers["Location"] = accepted.status_url
+    response.status_code = status_of(accepted)
+    return accepted
 
 
 def _to_response(render: RowMapping) -> JobAccepted:

@@ -83,6 +83,7 @@ EXAMPLE_STATUS: dict[str, Any] = {
     "created_at": "2026-03-01T11:00:05Z",
     "started_at": "2026-03-01T11:00:06Z",
     "finished_at": None,
+    "preset": None,
     "expires_at": None,
 }
 
@@ -147,6 +148,13 @@ class FailedAttempt(BaseModel):
     counted: bool = Field(description="false: not the task's fault, as when its worker was stopped")
 
 
+class PresetUse(BaseModel):
+    """A preset that a request named."""
+
+    id: UUID
+    name: str = Field(description="which it had then")
+
+
 class VideoStatus(BaseModel):
     """The status of a render."""
 
@@ -183,6 +191,7 @@ class VideoStatus(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    preset: PresetUse | None = Field(None, description="the first one that who asked first named")
     expires_at: datetime | None = Field(
         None, description="when the render is deleted, with its files; null: never, or not known before it has ended"
     )
@@ -209,6 +218,7 @@ class RenderDetail(VideoStatus):
         parts=[{"first": 120, "frames": 30, "state": "making"}],
     )
     request: dict[str, Any] = Field(
-        description="the body of POST /api/videos/generate of who asked first, with all options; without `webhook_url`"
+        description="the body of POST /api/videos/generate of who asked first, with all options, also those of its "
+        "preset; without `preset` and `webhook_url`"
     )
     parts: list[RenderPart] = Field(description="all output frames, in order")

@@ -22,6 +22,16 @@ from service.routers.http.fields import (
 )
 
 EXAMPLE_CROP: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
+PresetReference = Annotated[
+    Annotated[str, StorableText] | None,
+    Field(
+        min_length=1,
+        max_length=200,
+        description="id or name of a preset: its options hold where the request does not set them, each as a whole "
+        "(`tone` replaces the preset's `tone`, null removes it). A name means your own preset before one of others",
+        examples=["daily overview"],
+    ),
+]
 BackgroundColour = Annotated[str, AfterValidator(canonical_colour), Field(max_length=20)]
 
 

@@ -1,4 +1,4 @@
-"""The body of POST /api/videos/generate."""
+"""The body of POST /api/videos/generate, and which of its options a preset may have."""
 
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -9,25 +9,16 @@ from pydantic import ConfigDict, Field
 from service.plan.formats import ARTIFACT_FILES, Container, Effort, Output
 from service.plan.request import RenderRequest
 from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, StorableText, at_most
-from service.routers.videos.picture_options import PictureOptions
+from service.routers.videos.picture_options import PictureOptions, PresetReference
 from service.store.settings import MAX_AGE_DAYS
 
 
-class VideoGenerationRequest(PictureOptions):
-    """A render: frames, frame rate, size, codec and quality."""
+class PresetOptions(PictureOptions):
+    """Options of a render, each of which may be left out: what a preset has is what is set in it."""
 
     model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"experiment_id": EXAMPLE_EXPERIMENT_ID, "decimation_factor": 4, "fps": 30},
-            ]
-        },
+        json_schema_extra={"examples": [{"decimation_factor": 4, "fps": 30, "codec": "av1", "quality": 80}]}
     )
-    experiment_id: UUID = Field(description="the experiment whose frames to render")
-    decimation_factor: int = Field(
-        ge=1, le=100_000, description="one output frame per N source frames", examples=[1, 4]
-    )
-    dataset_id: UUID | None = Field(None, description="required if the experiment has several datasets")
     quality: int = Field(70, ge=0, le=100, description="one scale for all codecs; 70 corresponds to CRF 23 of x264")
     effort: Effort = Field(
         "balanced",
@@ -36,12 +27,6 @@ class VideoGenerationRequest(PictureOptions):
     )
     device: Literal["auto", "cuda", "cpu"] = Field("auto", description="where to run; auto falls back to the CPU")
     priority: int = Field(0, ge=0, le=9, description="renders with a higher priority start first")
-    webhook_url: Annotated[str, StorableText] | None = Field(
-        None,
-        max_length=2000,
-        description="receives a signed message (Standard Webhooks) when the render ends",
-        examples=["https://lab.example/hooks/reelmill"],
-    )
     keep_days: int | None = Field(
         None,
         ge=1,
@@ -50,7 +35,6 @@ class VideoGenerationRequest(PictureOptions):
         "the service keeps all; only admins may ask for more than that",
         examples=[7],
     )
-    dry_run: bool = Field(False, description="only plan and estimate")
     container: Container | None = Field(
         None,
         description="file format; unset: mp4 for h264, hevc and av1, avi for mjpeg (mov with timing captured), mkv for "
@@ -65,8 +49,38 @@ class VideoGenerationRequest(PictureOptions):
         examples=[["preview_strip", "keogram"]],
     )
 
+
+class VideoGenerationRequest(PresetOptions):
+    """A render: frames, frame rate, size, codec and quality."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"experiment_id": EXAMPLE_EXPERIMENT_ID, "decimation_factor": 4, "fps": 30},
+            ]
+        },
+    )
+    experiment_id: UUID = Field(description="the experiment whose frames to render")
+    # A default factory, because the schema would show a default value, which does not apply.
+    decimation_factor: int = Field(
+        default_factory=int,
+        ge=1,
+        le=100_000,
+        description="one output frame per N source frames; required unless the preset has it",
+        examples=[1, 4],
+    )
+    dataset_id: UUID | None = Field(None, description="required if the experiment has several datasets")
+    preset: PresetReference = None
+    webhook_url: Annotated[str, StorableText] | None = Field(
+        None,
+        max_length=2000,
+        description="receives a signed message (Standard Webhooks) when the render ends",
+        examples=["https://lab.example/hooks/reelmill"],
+    )
+    dry_run: bool = Field(False, description="only plan and estimate")
+
     def to_request(self) -> RenderRequest:
-        """The request for planning, without `dry_run`, `keep_days` and `webhook_url`."""
+        """The request for planning, without `dry_run`, `keep_days`, `preset` and `webhook_url`."""
         return replace(
             self.to_picture_request(self.experiment_id, self.dataset_id),
             quality=self.quality,
@@ -78,5 +92,14 @@ class VideoGenerationRequest(PictureOptions):
         )
 
     def to_document(self) -> dict[str, Any]:
-        """The JSON document to store with the render. It omits the webhook URL, because other users may read it."""
-        return self.model_dump(mode="json", by_alias=True, exclude={"webhook_url"})
+        """The JSON document to store with the render. It omits the webhook URL, because other users may read it, and
+        the preset: all options are in the document, so it makes the same render when the preset has changed."""
+        left_out = {"webhook_url", "preset", "idempotency_key"}
+        return self.model_dump(mode="json", by_alias=True, exclude=left_out)
+
+    def as_sent(self) -> dict[str, Any] | None:
+        """What an idempotency key is for if the request names a preset: it, and the options beside it; else None."""
+        if self.preset is None:
+            return None
+        left_out = {"webhook_url", "idempotency_key"}
+        return self.model_dump(mode="json", by_alias=True, exclude=left_out, exclude_unset=True)

@@ -19,6 +19,7 @@ from service.store.objects.digests import WrittenObject, read_checked
 from service.store.objects.keys import segment_key, segment_prefix
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, UnfinishedUpload
 from service.store.renders import lifecycle
+from service.store.renders.queries import VIDEO_FILE
 
 # Objects are written before their rows: what is younger may still get one.
 GRACE = timedelta(hours=1)
@@ -264,7 +265,7 @@ async def repair(database: Database, objects: ObjectStore, report: Report) -> No
             await connection.execute(SCHEDULE_REMOVALS, {"bucket": objects.bucket, "prefixes": prefixes})
     for render, keys in report.lost_files.items():
         name = keys[0].rpartition("/")[2]
-        file = lifecycle.VIDEO_FILE if name.startswith("video.") else name
+        file = VIDEO_FILE if name.startswith("video.") else name
         async with database.service_transaction() as connection:
             await lifecycle.remake_render(connection, RenderId(render), file, "the object is gone (found by fsck)")
 

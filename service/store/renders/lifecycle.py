@@ -15,7 +15,7 @@ from service.plan.needs import GPU_ENCODER, encoder_need
 from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
 from service.store.cache.eviction import cancel_removals
 from service.store.cache.segments import PLANNED_SEGMENTS, invalidate_entries, set_result
-from service.store.renders.queries import get_render, load_segment_plan
+from service.store.renders.queries import VIDEO_FILE, get_render, load_segment_plan
 from service.store.renders.webhook_limits import require_room
 from service.store.tables import renders, segments
 
@@ -212,8 +212,6 @@ async def complete_render(connection: AsyncConnection, render: UUID, outcome: di
         await connection.execute(replaced.where(renders.c.video_sha256 == outcome["video_sha256"]).values(**outcome))
 
 
-# The video that `remake_render` is about, as opposed to the files beside it.
-VIDEO_FILE = "video"
 START_REMAKE = text("""
     UPDATE renders SET status = 'queued', phase = 'queued', cancel_requested = false, finished_at = NULL, error = NULL,
         remake = jsonb_build_object('file', CAST(:file AS text), 'reason', CAST(:reason AS text)), remade_at = now()

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, func, select, text, update
+from sqlalchemy import RowMapping, Select, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject
@@ -14,16 +14,20 @@ from service.plan.render_plan import PIPELINE_VERSION, FrameRef, RenderOptions, 
 from service.store.database import Caller
 from service.store.fleet import NEEDS_NOW, OBSTACLE
 from service.store.keyset import PageRequest, fetch_page
-from service.store.tables import datasets, renders, requesters, segments
+from service.store.tables import datasets, render_presets, renders, requesters, segments
+
+# What `lifecycle.remake_render` calls the video, as opposed to the files beside it.
+VIDEO_FILE = "video"
 
 
 @dataclass(frozen=True, slots=True)
 class RenderFilter:
-    """Which renders to list; None: any."""
+    """Which renders to list; None: any. `preset_id`: those that a request has named this preset for."""
 
     status: str | None = None
     experiment_id: UUID | None = None
     dataset_id: UUID | None = None
+    preset_id: UUID | None = None
     requester: Subject | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -49,6 +53,9 @@ def _apply_filter(query: Select[Any], conditions: RenderFilter) -> Select[Any]:
         value = getattr(conditions, name)
         if value is not None:
             query = query.where(renders.c[name] == value)
+    if conditions.preset_id is not None:
+        named = select(render_presets.c.render_id).where(render_presets.c.preset_id == conditions.preset_id)
+        query = query.where(renders.c.id.in_(named))
     if conditions.requester is not None:
         asked = select(requesters.c.render_id).where(requesters.c.subject == conditions.requester)
         query = query.where(renders.c.id.in_(asked))
@@ -57,6 +64,30 @@ def _apply_filter(query: Select[Any], conditions: RenderFilter) -> Select[Any]:
     if conditions.created_before is not None:
         query = query.where(renders.c.created_at < conditions.created_before)
     return query
+
+
+async def find_latest(connection: AsyncConnection, conditions: RenderFilter) -> UUID | None:
+    """The newest finished render that the caller may see. One of which a file beside the video is made again is
+    finished, one whose video is made again is not."""
+    file = renders.c.remake["file"].as_string()
+    finished = or_(renders.c.status == "succeeded", renders.c.status.in_(("queued", "running")) & (file != VIDEO_FILE))
+    query = _apply_filter(select(renders.c.id), conditions).where(finished)
+    query = query.order_by(renders.c.created_at.desc(), renders.c.id.desc()).limit(1)
+    found: UUID | None = await connection.scalar(query)
+    return found
+
+
+# The first preset that who asked first for the render `r` named.
+FIRST_PRESET = """(
+    SELECT jsonb_build_object('id', p.preset_id, 'name', p.name) FROM render_presets p
+    WHERE p.render_id = r.id AND p.subject = r.owner ORDER BY p.created_at, p.preset_id LIMIT 1)"""
+SELECT_FIRST_PRESET = text(f"SELECT {FIRST_PRESET} FROM renders r WHERE r.id = :render")
+
+
+async def first_preset(connection: AsyncConnection, render: UUID) -> dict[str, str] | None:
+    """`id` and `name` of the first preset that who asked first for the render named; None if he named none."""
+    found: dict[str, str] | None = await connection.scalar(SELECT_FIRST_PRESET, {"render": render})
+    return found
 
 
 # When the render `r` is deleted; null: never. It belongs to each who asked for it, for as long as he asked for or the
@@ -71,7 +102,7 @@ EXPIRES_AT = """(
 # Of the attempts that did not succeed, in a status and in a receipt.
 MAX_SHOWN_ATTEMPTS = 20
 SELECT_STATUSES = text(f"""
-    SELECT r.*, {EXPIRES_AT} AS expires_at, e.owner AS experiment_owner,
+    SELECT r.*, {EXPIRES_AT} AS expires_at, {FIRST_PRESET} AS preset, e.owner AS experiment_owner,
         ARRAY(SELECT subject FROM requesters WHERE render_id = r.id) AS requesters,
         CASE e.visibility WHEN 'private' THEN '{{}}' WHEN 'shared' THEN e.shared_with END AS guests,
         d.name AS dataset_name, (coalesce(t.done, 0) + coalesce(s.reused_frames, 0))::bigint AS frames_done,

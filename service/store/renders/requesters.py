@@ -26,6 +26,10 @@ UPSERT_REQUESTER = text("""
     SET admin = excluded.admin, priority = greatest(requesters.priority, excluded.priority), asked_at = now(),
         keep_days = coalesce(excluded.keep_days, requesters.keep_days)
 """)
+UPSERT_NAMED_PRESET = text("""
+    INSERT INTO render_presets (render_id, preset_id, subject, name) VALUES (:render, :preset, :subject, :name)
+    ON CONFLICT (render_id, preset_id, subject) DO UPDATE SET name = excluded.name
+""")
 # Whoever asked as an admin could see the experiment without being named in it.
 SELECT_LOST = text("""
     SELECT q.render_id, q.subject
@@ -49,6 +53,14 @@ MAY_RECEIVE_WEBHOOK = text("""
         FROM experiments e WHERE e.id = :experiment),
         :cancelled)
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPreset:
+    """A preset that a request for a render names, and what it was called then."""
+
+    id: UUID
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +121,24 @@ async def add_requester(
     await connection.execute(UPSERT_REQUESTER, values | {"keep_days": keep_days})
 
 
+async def record_preset(connection: AsyncConnection, render: UUID, subject: Subject, preset: NamedPreset) -> None:
+    """Note that the subject's request for the render named this preset."""
+    values = {"render": render, "subject": subject, "preset": preset.id, "name": preset.name}
+    await connection.execute(UPSERT_NAMED_PRESET, values)
+
+
+OF_REQUESTERS = (
+    ("requesters", "subject"),
+    ("render_presets", "subject"),
+    ("webhooks", "owner"),
+    ("idempotency_keys", "subject"),
+)
+
+
 async def remove_requesters(connection: AsyncConnection, render: UUID, subjects: Sequence[str]) -> None:
-    """The render is not theirs any more: their webhooks are not called, their idempotency keys name nothing."""
-    for table, column in (("requesters", "subject"), ("webhooks", "owner"), ("idempotency_keys", "subject")):
+    """The render is not theirs any more: their webhooks are not called, their idempotency keys and the presets that
+    they named lead to nothing."""
+    for table, column in OF_REQUESTERS:
         query = text(f"DELETE FROM {table} WHERE render_id = :render AND {column} = ANY(:subjects)")
         await connection.execute(query, {"render": render, "subjects": list(subjects)})
     await apply_priority(connection, render)

@@ -27,10 +27,12 @@ from service.store.renders.lifecycle import create_segment_tasks, enqueue_assemb
 from service.store.renders.queries import get_render
 from service.store.renders.queue_bounds import confirm_place, reserve_place
 from service.store.renders.requesters import (
+    NamedPreset,
     add_requester,
     apply_priority,
     is_requester,
     lock_visible_experiment,
+    record_preset,
 )
 from service.store.tables import idempotency_keys, renders, segments
 from service.store.usage import require_room
@@ -56,7 +58,8 @@ class RenderSubmission:
 
     `document` is the request as it was sent, without the webhook's address: it is stored with the render, which others
     may read. `limits` has how many may be unfinished. `admin`: the owner may see everything. `keep_days` is that of
-    `add_requester`, `quota` how many bytes the owner may store (None: any number).
+    `add_requester`, `quota` how many bytes the owner may store (None: any number). `preset` is the one that the request
+    names; `as_sent` then is the request before the preset's options came into it.
     """
 
     plan: RenderPlan
@@ -68,13 +71,16 @@ class RenderSubmission:
     admin: bool = False
     keep_days: int | None = None
     quota: int | None = None
+    preset: NamedPreset | None = None
+    as_sent: dict[str, Any] | None = None
 
     def caller(self) -> Caller:
         return Caller(self.owner, admin=self.admin)
 
     def body_sha256(self) -> str:
         """Identifies the body; the same idempotency key must be sent with the same body."""
-        return hashlib.sha256(repr((sorted(self.document.items()), self.webhook_url)).encode()).hexdigest()
+        sent = self.document if self.as_sent is None else self.as_sent
+        return hashlib.sha256(repr((sorted(sent.items()), self.webhook_url)).encode()).hexdigest()
 
 
 async def submit_render(connection: AsyncConnection, submission: RenderSubmission) -> RowMapping:
@@ -101,6 +107,8 @@ async def submit_render(connection: AsyncConnection, submission: RenderSubmissio
     else:
         await _join(connection, render, submission)
         RENDERS_SUBMITTED.labels("known").inc()
+    if submission.preset is not None:
+        await record_preset(connection, render, owner, submission.preset)
     if submission.webhook_url is not None:
         await register_webhook(connection, render, owner, submission.webhook_url)
     if submission.idempotency_key:

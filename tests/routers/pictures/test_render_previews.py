@@ -212,3 +212,19 @@ async def preview_raw(
     client: httpx.AsyncClient, dataset: dict[str, Any], index: int, body: dict[str, Any]
 ) -> httpx.Response:
     return await client.post(f"/api/datasets/{dataset['id']}/frames/{index}/preview", json=body)
+
+
+async def test_the_options_of_a_preset_are_shown(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
+    dataset = await create_scanned_dataset(api, alice, jpegs())
+    crop = {"x": 20, "y": 40, "width": 160, "height": 120}
+    options = {"crop": crop, "scale": 0.5, "rotate": 90, "quality": 20, "outputs": ["keogram"]}
+    body = {"name": f"cropped {dataset['id']}", "options": options}
+    made = (await alice.post("/api/presets", json=body)).raise_for_status().json()
+    for own in ({}, {"scale": None, "width": 64}, {"crop": crop | {"x": 0}}):
+        by_preset = await preview(alice, dataset, 3, preset=made["id"], **own)
+        merged = {name: value for name, value in (options | own).items() if name != "outputs"}
+        assert np.array_equal(read(by_preset), read(await preview(alice, dataset, 3, **merged)))
+    async with api.client("eve", "catalog:read") as eve:
+        await alice.patch(f"/api/experiments/{dataset['experiment_id']}", json={"visibility": "public"})
+        refused = await preview(eve, dataset, 3, preset=made["id"])
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/preset")

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from service.ids import Subject
 from service.store.database import Caller, Database
 from service.store.renders import lifecycle
+from service.store.renders.queries import VIDEO_FILE
 from service.store.renders.requesters import add_requester, may_receive_webhook
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.servers.databases import fresh_database
@@ -64,7 +65,7 @@ async def test_a_webhook_that_joins_calls_nobody_else(postgres_url: str) -> None
         assert await take_calls(database) == [("bob", "first", "render.succeeded")]
 
 
-@pytest.mark.parametrize("file", [lifecycle.VIDEO_FILE, "poster"])
+@pytest.mark.parametrize("file", [VIDEO_FILE, "poster"])
 @pytest.mark.parametrize("end", ["done", "failed", "cancelled"])
 async def test_a_webhook_is_called_that_is_hung_on_a_render_that_is_made_again(
     postgres_url: str, file: str, end: str
@@ -96,7 +97,7 @@ async def test_all_are_called_for_another_video(postgres_url: str) -> None:
         render = await add_running(database)
         await complete(database, render)
         await take_calls(database)
-        await remake(database, render, lifecycle.VIDEO_FILE)
+        await remake(database, render, VIDEO_FILE)
         await complete(database, render, "b")
         assert await take_calls(database) == [("alice", "first", "render.succeeded")]
 
@@ -106,7 +107,7 @@ async def test_who_was_told_of_a_failure_is_told_of_the_retry(postgres_url: str)
     async with fresh_database(postgres_url) as database:
         render = await add_running(database)
         await complete(database, render)
-        await remake(database, render, lifecycle.VIDEO_FILE)
+        await remake(database, render, VIDEO_FILE)
         await fail(database, render)
         await take_calls(database)
         async with database.service_transaction() as connection:

@@ -31,6 +31,10 @@ MORE_ROWS = (
         VALUES (gen_random_uuid(), E'a tab\\t, a line\\n, \\\\ and é', sha256('x'))""",
     """INSERT INTO attempts (task_id, render_id, kind, code, reason, counted)
         SELECT gen_random_uuid(), id, 'segment', 'x', 'y', true FROM renders, generate_series(1, 3)""",
+    """INSERT INTO presets (id, name, owner, options)
+        VALUES (gen_random_uuid(), E'a tab\\t and é', 'alice', '{"fps": 30}')""",
+    """INSERT INTO render_presets (render_id, preset_id, subject, name)
+        SELECT r.id, p.id, 'alice', p.name FROM renders r, presets p""",
     "INSERT INTO removals (bucket, prefix) VALUES ('reelmill', 'renders/' || gen_random_uuid() || '/')",
     "INSERT INTO workers (id, name, slots, version) VALUES (gen_random_uuid(), 'w', 1, '1')",
 )

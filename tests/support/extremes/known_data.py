@@ -17,6 +17,7 @@ from sqlalchemy import update
 from service.identity.claims import ADMIN, Scope
 from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, issue_token
+from service.ids import Subject
 from service.plan.facts import RenderLimits
 from service.plan.render_plan import ObjectRef
 from service.processes.app import create_app
@@ -26,6 +27,7 @@ from service.routers.http.fields import EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_I
 from service.routers.http.signing import Signer
 from service.routers.settings import CatalogSettings, HttpSettings
 from service.routers.videos.models import EXAMPLE_JOB_ID
+from service.store.catalog import presets
 from service.store.database import load_signing_key
 from service.store.objects.files import FileObjectStore
 from service.store.tables import datasets, experiments, frames, renders
@@ -81,6 +83,7 @@ async def known_api(server: str, home: Path) -> AsyncIterator[KnownApi]:
                 .values(metadata={"pixel_size_um": 0.5})
             )
             render = await add_render(connection, dataset)
+            preset = await presets.create(connection, Subject("alice"), {"name": "p", "options": {"fps": 5}})
             signer = Signer(await load_signing_key(connection))
             grant = signer.sign(SIGNING_PURPOSE, [str(uploads.id), "a.jpg", 2, 4_000_000_000])
             video = f"renders/{render}/video.mp4"
@@ -111,6 +114,7 @@ async def known_api(server: str, home: Path) -> AsyncIterator[KnownApi]:
             "dataset": dataset.id,
             "uploads": uploads.id,
             "render": render,
+            "preset": preset["id"],
             "grant": grant,
         }
         yield KnownApi(app, token, _known({name: str(value) for name, value in ids.items()}))
@@ -140,13 +144,20 @@ def _known(ids: dict[str, str]) -> Known:
             "name": "a.jpg",
             "kind": "jpg",
             "grant": ids["grant"],
+            "preset_id": ids["preset"],
             "delete_video job_id": NOWHERE,
+            "delete_preset preset_id": NOWHERE,
             **{
                 f"{name} dataset_id": ids["uploads"]
                 for name in ("scan_dataset", "sign_uploads", "upload_bundle", "upload_object", "upload_signed")
             },
         },
-        bodies={"query_database": list(_queries()), "generate": templates},
+        bodies={
+            "query_database": list(_queries()),
+            "generate": [*templates, bare | {"preset": PLACEHOLDER}],
+            "render_batch": [{"renders": [templates[0], bare]}],
+            "make_preset": [{"name": "q", "options": {"tone": {"gamma": PLACEHOLDER}}}],
+        },
         replaced={
             EXAMPLE_EXPERIMENT_ID: ids["experiment"],
             EXAMPLE_DATASET_ID: ids["dataset"],
