@@ -14,8 +14,13 @@ from service.cli.options import AsJson, Job, Jobs, Output
 @app.command()
 def render(
     experiment: Annotated[str, typer.Option(help="experiment, or EXPERIMENT/DATASET: name, id or address")],
-    decimation: Annotated[int, typer.Option(help="keep one frame in N", metavar="N", min=1, max=100_000)] = 1,
+    decimation: Annotated[
+        int | None, typer.Option(help="keep one frame in N; default: all", metavar="N", min=1, max=100_000)
+    ] = None,
     fps: Annotated[float | None, typer.Option(help="output frames per second; default: 30", min=0.1, max=240)] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="preset with options, which the others override: name or id")
+    ] = None,
     effort: Annotated[
         Literal["fast", "balanced", "small"] | None,
         typer.Option(help="at the same quality, fast takes less time, small gives fewer bytes; default: balanced"),
@@ -32,7 +37,8 @@ def render(
     from service.commands.remote.render import render_to_file, request_fields
 
     with client_errors_to_exit_codes():
-        fields = request_fields(decimation, fps, option or []) | ({"effort": effort} if effort else {})
+        named = {"decimation_factor": decimation, "fps": fps, "effort": effort, "preset": preset}
+        fields = request_fields(named, option or [])
         run_async(render_to_file(config.load(), experiment, fields, output))
 
 

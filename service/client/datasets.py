@@ -1,7 +1,7 @@
 """A dataset: its frames, uploads into it, and renders of it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -81,27 +81,28 @@ class AsyncDataset(Entity, DatasetFields):
                 on_progress(self.scanned)
             await asyncio.sleep(POLL_S)
 
-    async def render(self, *, decimation: int = 1, **options: Unpack[RenderOptions]) -> AsyncRender:
-        """Submit a render of this dataset. `tone="percentile"` is short for `{"mode": "percentile"}`.
+    async def render(self, *, decimation: int | None = None, **options: Unpack[RenderOptions]) -> AsyncRender:
+        """Submit a render of this dataset: of every frame at 30 frames a second, or as options and a preset say.
+        `tone="percentile"` is short for `{"mode": "percentile"}`.
 
         A render of the same options is joined. Raises Invalid, with the field.
         """
         return await submit(self._transport, self._request(decimation, options))
 
-    async def estimate(self, *, decimation: int = 1, **options: Unpack[RenderOptions]) -> EstimateFields:
+    async def estimate(self, *, decimation: int | None = None, **options: Unpack[RenderOptions]) -> EstimateFields:
         """What such a render would take, without submitting it."""
         body = self._request(decimation, options) | {"dry_run": True}
         answer = require_object(await self._transport.call("generate", body=body))
         return EstimateFields.of(require_object(answer.get("estimate")))
 
-    def _request(self, decimation: int, options: Any) -> dict[str, Any]:
+    def _request(self, decimation: int | None, options: Any) -> dict[str, Any]:
         given: dict[str, Any] = dict(options)
         if isinstance(given.get("tone"), str):
             given["tone"] = {"mode": given["tone"]}
-        if not given.keys() & {"fps", "duration_seconds", "speed", "timing"}:
-            given["fps"] = DEFAULT_FPS
+        if decimation is not None:
+            given["decimation_factor"] = decimation
         place = {"experiment_id": self.experiment_id, "dataset_id": self.id}
-        return place | {"decimation_factor": decimation} | given
+        return place | with_defaults(given)
 
     async def change(self, **fields: Any) -> None:
         """Change the `name`."""
@@ -122,6 +123,14 @@ class AsyncDataset(Entity, DatasetFields):
 
 
 DEFAULT_FPS = 30
+
+
+def with_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a render, with every frame at 30 frames a second where neither they nor a preset say otherwise."""
+    if options.get("preset"):
+        return dict(options)
+    rate = {} if options.keys() & {"fps", "duration_seconds", "speed", "timing"} else {"fps": DEFAULT_FPS}
+    return {"decimation_factor": 1} | rate | dict(options)
 
 
 def _ignore(phase: str, done: int, total: int | None) -> None:

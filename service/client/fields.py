@@ -105,6 +105,7 @@ class RenderFields:
     created_at: str
     started_at: str | None
     finished_at: str | None
+    preset: dict[str, Any] | None
     expires_at: str | None
     stream_url: str | None
     preview_url: str | None
@@ -252,7 +253,8 @@ class RenderOptions(TypedDict, total=False):
     effort: Literal["fast", "balanced", "small"]
     device: Literal["auto", "cuda", "cpu"]
     priority: int
-    webhook_url: str | None
     keep_days: int | None
     container: Literal["mp4", "mov", "mkv", "avi"] | None
     outputs: list[Literal["preview_strip", "keogram"]]
+    preset: str | None
+    webhook_url: str | None

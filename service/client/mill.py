@@ -12,7 +12,7 @@ from service.client.datasets import AsyncDataset
 from service.client.experiments import AsyncExperiments
 from service.client.queries import AsyncQuery, Question
 from service.client.renders import AsyncRenders
-from service.client.requests import require_object
+from service.client.requests import require_object, require_rows
 
 if TYPE_CHECKING:
     import httpx
@@ -21,16 +21,22 @@ if TYPE_CHECKING:
 class AsyncReelmill:
     """A Reelmill service. Without arguments: that of REELMILL_URL and REELMILL_TOKEN, or of this machine.
 
-    `transport` replaces the network, for example by an application in the same process. Raises Misconfigured.
+    A service that cannot be reached is waited for, `patience_s` seconds. `transport` replaces the network, for example
+    by an application in the same process. Raises Misconfigured.
     """
 
     def __init__(
-        self, url: str | None = None, *, token: str | None = None, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        patience_s: float = 20,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         from service.client.transport import Transport  # loads httpx, which is slow to import
 
         address = checked_address(url, token) if url and token else find_address(url, token)
-        self._transport = Transport(address, transport)
+        self._transport = Transport(address, transport, patience_s)
         self.experiments = AsyncExperiments(self._transport)
         self.renders = AsyncRenders(self._transport)
 
@@ -49,8 +55,7 @@ class AsyncReelmill:
 
     async def tables(self) -> list[dict[str, Any]]:
         """The tables that may be asked, with their columns."""
-        tables: list[dict[str, Any]] = await self._transport.call("list_tables")
-        return tables
+        return require_rows(await self._transport.call("list_tables"))
 
     async def ask(self, question: str) -> Question:
         """Ask in plain words; `answer` has the text. Renders are suggested, never started."""
@@ -61,12 +66,10 @@ class AsyncReelmill:
         return require_object(await self._transport.call("health"))
 
     async def workers(self) -> list[dict[str, Any]]:
-        workers: list[dict[str, Any]] = await self._transport.call("list_workers")
-        return workers
+        return require_rows(await self._transport.call("list_workers"))
 
     async def devices(self) -> list[dict[str, Any]]:
-        devices: list[dict[str, Any]] = await self._transport.call("list_devices")
-        return devices
+        return require_rows(await self._transport.call("list_devices"))
 
     async def call(
         self, operation: str, *, body: Any = None, headers: Mapping[str, str] | None = None, **parameters: Any

@@ -81,7 +81,11 @@ def require_object(answer: Any, status: int = 200) -> dict[str, Any]:
 
 def list_of(response: httpx.Response) -> list[dict[str, Any]]:
     """Raises UnexpectedAnswer."""
-    rows = json_of(response)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UnexpectedAnswer(response.status_code, "the answer is not of the expected form")
-    return rows
+    return require_rows(json_of(response), response.status_code)
+
+
+def require_rows(answer: Any, status: int = 200) -> list[dict[str, Any]]:
+    """Raises UnexpectedAnswer unless it is a list of objects."""
+    if not isinstance(answer, list) or not all(isinstance(row, dict) for row in answer):
+        raise UnexpectedAnswer(status, "the answer is not of the expected form")
+    return answer

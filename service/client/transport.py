@@ -17,7 +17,7 @@ from service.client.requests import Request, fill_path, json_of, list_of
 NOT_DONE = (429, 503)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
 # For a service that is being restarted; and for one that says itself how long to wait.
-UNREACHABLE_S, BUSY_S = 20.0, 300.0
+PATIENCE_S, BUSY_S = 20.0, 300.0
 # For one that is busy and does not say how long.
 BUSY_ATTEMPTS, MAX_DIGITS = 4, 5
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 60.0
@@ -26,8 +26,11 @@ CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 60.0
 class Transport:
     """The connections to one service."""
 
-    def __init__(self, address: Address, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self.address = address
+    def __init__(
+        self, address: Address, transport: httpx.AsyncBaseTransport | None = None, patience_s: float = PATIENCE_S
+    ) -> None:
+        """`patience_s` is how long a service that cannot be reached is waited for."""
+        self.address, self._patience_s = address, patience_s
         self.http = httpx.AsyncClient(
             base_url=address.url,
             headers={"Authorization": f"Bearer {address.token}"},
@@ -58,7 +61,7 @@ class Transport:
 
     async def attempt(self, request: Request) -> httpx.Response:
         """Any response but those that ask to wait, for which it waits. Raises Unreachable."""
-        waiting = _Waiting(is_repeatable=request.is_repeatable)
+        waiting = _Waiting(self._patience_s, is_repeatable=request.is_repeatable)
         while True:
             content = request.content() if callable(request.content) else request.content
             try:
@@ -111,14 +114,14 @@ class Transport:
 class _Waiting:
     """How long one request has been waited for."""
 
-    def __init__(self, *, is_repeatable: bool) -> None:
-        self._is_repeatable = is_repeatable
+    def __init__(self, patience_s: float, *, is_repeatable: bool) -> None:
+        self._patience_s, self._is_repeatable = patience_s, is_repeatable
         self._started, self._attempts = time.monotonic(), 0
 
     async def after_error(self, error: httpx.TransportError) -> None:
         """Wait before another attempt. Raises Unreachable if there is to be none."""
         was_sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-        if (was_sent and not self._is_repeatable) or self._seconds() > UNREACHABLE_S:
+        if (was_sent and not self._is_repeatable) or self._seconds() > self._patience_s:
             what = "broke the connection off" if was_sent else "cannot be reached"
             hint = "is it running, is REELMILL_URL correct?"
             raise Unreachable(f"the service {what} ({type(error).__name__}): {hint}") from error

@@ -95,9 +95,14 @@ if TYPE_CHECKING:
 """
 _CONSTRUCTOR = """
     def __init__(
-        self, url: str | None = None, *, token: str | None = None, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        patience_s: float = 20,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(call(AsyncReelmill, url, token=token, transport=transport))
+        super().__init__(call(AsyncReelmill, url, token=token, patience_s=patience_s, transport=transport))
 
     experiments: Experiments
     renders: Renders

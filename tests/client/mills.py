@@ -7,9 +7,15 @@ from tests.support.processes.catalogue_api import CatalogueApi
 
 
 def open_mill(
-    api: CatalogueApi, who: str = "alice", *scopes: str, transport: httpx.AsyncBaseTransport | None = None
+    api: CatalogueApi,
+    who: str = "alice",
+    *scopes: str,
+    transport: httpx.AsyncBaseTransport | None = None,
+    patience_s: float = 20,
 ) -> AsyncReelmill:
     """With the token of a user; `transport` may stand between."""
     headers = api.client(who, *scopes).headers
     token = headers["Authorization"].removeprefix("Bearer ")
-    return AsyncReelmill("http://test", token=token, transport=transport or httpx.ASGITransport(api.app))
+    return AsyncReelmill(
+        "http://test", token=token, patience_s=patience_s, transport=transport or httpx.ASGITransport(api.app)
+    )

@@ -34,10 +34,10 @@ OTHER_ANSWERS = {
 
 
 class RefusingHandler(BaseHTTPRequestHandler):
-    """Answers every POST to /<status>/… with that status and a problem document, other names with OTHER_ANSWERS."""
+    """Answers every request to /<status>/… with that status and a problem document, other names with OTHER_ANSWERS."""
 
     def do_GET(self) -> None:
-        self._answer(200, OTHER_ANSWERS[self.path.split("/")[1]])
+        self.do_POST()
 
     def do_POST(self) -> None:
         name = self.path.split("/")[1]

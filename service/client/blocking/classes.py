@@ -41,12 +41,18 @@ if TYPE_CHECKING:
 class Reelmill(Blocking):
     """A Reelmill service. Without arguments: that of REELMILL_URL and REELMILL_TOKEN, or of this machine.
 
-    `transport` replaces the network, for example by an application in the same process. Raises Misconfigured."""
+    A service that cannot be reached is waited for, `patience_s` seconds. `transport` replaces the network, for example
+    by an application in the same process. Raises Misconfigured."""
 
     def __init__(
-        self, url: str | None = None, *, token: str | None = None, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        patience_s: float = 20,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(call(AsyncReelmill, url, token=token, transport=transport))
+        super().__init__(call(AsyncReelmill, url, token=token, patience_s=patience_s, transport=transport))
 
     experiments: Experiments
     renders: Renders
@@ -204,14 +210,15 @@ class Dataset(FrameSequence["Frame", "Frames"], Blocking, DatasetFields):
         """Wait until no scan is under way. Raises Invalid with the reason if the last one failed."""
         run(self._async.wait_until_scanned(on_progress))
 
-    def render(self, *, decimation: int = 1, **options: Unpack[RenderOptions]) -> Render:
-        """Submit a render of this dataset. `tone="percentile"` is short for `{"mode": "percentile"}`.
+    def render(self, *, decimation: int | None = None, **options: Unpack[RenderOptions]) -> Render:
+        """Submit a render of this dataset: of every frame at 30 frames a second, or as options and a preset say.
+        `tone="percentile"` is short for `{"mode": "percentile"}`.
 
         A render of the same options is joined. Raises Invalid, with the field.
         """
         return run(self._async.render(decimation=decimation, **options))
 
-    def estimate(self, *, decimation: int = 1, **options: Unpack[RenderOptions]) -> EstimateFields:
+    def estimate(self, *, decimation: int | None = None, **options: Unpack[RenderOptions]) -> EstimateFields:
         """What such a render would take, without submitting it."""
         return run(self._async.estimate(decimation=decimation, **options))
 

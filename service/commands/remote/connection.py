@@ -14,20 +14,23 @@ from service.commands.tokens import LOCAL_SCOPES, mint_local_token
 from service.config import Settings
 from service.errors import StartupError
 
+# Whoever types a command wants to know soon; what runs for long outlasts a restart of the service.
+PATIENCE_S, LONG_PATIENCE_S = 2.0, 60.0
 LEAST_ID_PART = 4
 FOUND_MANY = "has several things whose id begins so: write more of it"
 
 
 @asynccontextmanager
-async def open_mill(settings: Settings) -> AsyncIterator[AsyncReelmill]:
-    """REELMILL_URL with REELMILL_TOKEN; unset, the service of this machine with a token that is signed here.
+async def open_mill(settings: Settings, patience_s: float = PATIENCE_S) -> AsyncIterator[AsyncReelmill]:
+    """REELMILL_URL with REELMILL_TOKEN; unset, the service of this machine with a token that is signed here. A service
+    that cannot be reached is waited for, `patience_s` seconds.
 
     Raises StartupError, naming the variable that is wrong.
     """
     url = settings.client.url or f"http://127.0.0.1:{settings.process.port}"
     token = settings.client.token or mint_local_token(settings, "local-user", LOCAL_SCOPES, timedelta(hours=12))
     try:
-        mill = AsyncReelmill(url, token=token)
+        mill = AsyncReelmill(url, token=token, patience_s=patience_s)
     except Misconfigured as error:
         raise StartupError(str(error)) from error
     async with mill:

@@ -11,7 +11,7 @@ from service.client.errors import FolderError, NotFound
 from service.client.files.local_files import nothing_to_upload, printable, survey_folder
 from service.client.files.uploads import UploadResult
 from service.client.mill import AsyncReelmill
-from service.commands.remote.connection import open_mill
+from service.commands.remote.connection import LONG_PATIENCE_S, open_mill
 from service.commands.remote.progress import upload_bar
 from service.config import Settings
 from service.plan.formats import SourceKind
@@ -29,7 +29,7 @@ async def ingest(
     survey = await asyncio.to_thread(survey_folder, folder, kind)
     if survey.files and survey.excluded.total:
         console.print(f"left out by name: {survey.excluded}", markup=False)
-    async with open_mill(settings) as mill:
+    async with open_mill(settings, LONG_PATIENCE_S) as mill:
         if not survey.files:
             await _require_kind_if_there(mill, place, kind)
             raise FolderError(nothing_to_upload(survey))

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from service.client.datasets import AsyncDataset
+from service.client.datasets import AsyncDataset, with_defaults
 from service.client.errors import RenderFailed
 from service.client.mill import AsyncReelmill
 from service.client.renders import AsyncRender
@@ -20,7 +20,6 @@ from service.commands.remote.output import print_json
 from service.commands.remote.progress import follow_render
 from service.config import Settings
 
-DEFAULT_FPS = 30
 NOT_FINITE = "a finite number of ordinary length is needed"
 PIPE = Path("-")
 
@@ -98,27 +97,25 @@ def summary_lines(status: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def request_fields(decimation: int, fps: float | None, options: list[str]) -> dict[str, Any]:
-    """The fields of a render request. `options` are `name=value`; a value that parses as JSON is taken as JSON.
+def request_fields(named: Mapping[str, Any], options: list[str]) -> dict[str, Any]:
+    """The fields of a render request. `named` are those that have an option of their own, None if it was not given;
+    `options` are `name=value`: a value that parses as JSON is taken as JSON.
 
-    `fps` is 30 if neither it nor the options set the frame rate or the duration. Raises typer.BadParameter for numbers
-    that JSON does not have.
+    What is not given is left to the preset; without one, it is every frame at 30 frames a second. Raises
+    typer.BadParameter for numbers that JSON does not have.
     """
-    if fps is not None and not math.isfinite(fps):
+    given = {name: value for name, value in named.items() if value is not None}
+    if not math.isfinite(given.get("fps", 1)):
         raise typer.BadParameter(NOT_FINITE, param_hint="--fps")
-    fields: dict[str, Any] = {"decimation_factor": decimation}
     for option in options:
+        option.encode()  # raises UnicodeEncodeError
         name, equals, value = option.partition("=")
         if not (name and equals):
             raise typer.BadParameter(f"{option}: write name=value, as in width=1280", param_hint="--option")
-        fields[name] = _option_value(name, value)
-    if fps is not None and "fps" in fields:
-        raise typer.BadParameter("fps is given twice", param_hint="--option")
-    if fps is not None:
-        fields["fps"] = fps
-    elif not fields.keys() & {"fps", "duration_seconds"}:
-        fields["fps"] = DEFAULT_FPS
-    return fields
+        if named.get(name) is not None:
+            raise typer.BadParameter(f"{name} is given twice", param_hint="--option")
+        given[name] = _option_value(name, value)
+    return with_defaults(given)
 
 
 def _option_value(name: str, text: str) -> Any:

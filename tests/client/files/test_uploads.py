@@ -187,8 +187,8 @@ async def test_a_file_that_changes_while_it_is_sent(
 
 async def test_a_service_that_stays_away(api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport_module, "FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(transport_module, "UNREACHABLE_S", 0.2)
-    mill, _ = _unreliable_mill(api, *[httpx.ConnectError("refused")] * 10_000)
+    transport = UnreliableTransport(httpx.ASGITransport(api.app), [httpx.ConnectError("refused")] * 10_000)
+    mill = open_mill(api, transport=transport, patience_s=0.2)
     async with mill:
         with pytest.raises(Unreachable):
             await ingest(mill, folder)
