@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Header, Response
 from sqlalchemy import RowMapping
 
 from service.errors import invalid_field
-from service.plan.request import plan
-from service.routers.http.dependencies import CallerDep, DatabaseDep, ResourcesDep, require_scope
+from service.plan.request import RenderPlan, plan
+from service.routers.http.dependencies import CallerDep, DatabaseDep, Resources, ResourcesDep, require_scope
 from service.routers.http.fields import StorableText
 from service.routers.http.problems import error_responses
 from service.routers.videos.finished_files import remake_if_lost
@@ -58,6 +58,35 @@ def require_keepable(keep_days: int | None, caller: Caller, retention: timedelta
     raise invalid_field("#/keep_days", detail, "longer_than_retention")
 
 
+async def plan_render(body: VideoGenerationRequest, caller: Caller, resources: Resources) -> RenderPlan:
+    """Plan what the caller asks for, from the facts of now. Raises what `plan` does, and InvalidRequest."""
+    await require_deliverable_webhook(body.webhook_url, caller, resources.database, resources.webhooks)
+    require_keepable(body.keep_days, caller, resources.storage.retention)
+    request = body.to_request()
+    return plan(request, await read_render_facts(resources.database, caller, request, resources.limits))
+
+
+def to_submission(
+    body: VideoGenerationRequest,
+    render_plan: RenderPlan,
+    caller: Caller,
+    resources: Resources,
+    idempotency_key: str | None = None,
+) -> RenderSubmission:
+    """The planned render with the caller's limits, for `submit_render`."""
+    return RenderSubmission(
+        render_plan,
+        body.to_document(),
+        caller.subject,
+        resources.limits,
+        idempotency_key,
+        body.webhook_url,
+        admin=caller.admin,
+        keep_days=body.keep_days,
+        quota=resources.storage.quota_of(caller.subject),
+    )
+
+
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:render"))])
 
 
@@ -82,28 +111,14 @@ async def generate(
     """Plans a render and queues it. Answers 200 if the same frames were rendered with the same options before; the
     caller is then one of those who asked for that render. For 24 hours, the same `Idempotency-Key` and body return the
     same job."""
-    await require_deliverable_webhook(body.webhook_url, caller, database, resources.webhooks)
-    require_keepable(body.keep_days, caller, resources.storage.retention)
-    request, limits = body.to_request(), resources.limits
-    facts = await read_render_facts(database, caller, request, limits)
-    render_plan = plan(request, facts)
+    render_plan = await plan_render(body, caller, resources)
     async with database.service_transaction() as connection:
         await require_source(connection, render_plan.dataset.id, resources.sources)
         if body.dry_run:
             response.status_code = 200
             estimate = await estimate_render(connection, render_plan)
             return DryRun(estimate=EstimateModel(**estimate.to_json()), plan=render_plan.stages)
-        submission = RenderSubmission(
-            render_plan,
-            body.to_document(),
-            caller.subject,
-            limits,
-            idempotency_key,
-            body.webhook_url,
-            admin=caller.admin,
-            keep_days=body.keep_days,
-            quota=resources.storage.quota_of(caller.subject),
-        )
+        submission = to_submission(body, render_plan, caller, resources, idempotency_key)
         row = await submit_render(connection, submission)
     if row["status"] == "succeeded" and row["video_key"] is not None:
         row = await remake_if_lost(resources, row)
