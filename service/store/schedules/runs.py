@@ -16,7 +16,7 @@ from service.ids import new_uuid
 from service.schedules.timetable import Timetable, UnusableTimetable
 from service.schedules.windows import capture_window
 from service.store.keyset import PageRequest, fetch_page
-from service.store.schedules.schedules import lock, read_time
+from service.store.schedules.schedules import read_time
 from service.store.tables import schedule_runs, schedules
 
 # Of a schedule: more than a year of hours. Older ones are deleted.
@@ -57,19 +57,20 @@ async def begin_due_run(connection: AsyncConnection, schedule: RowMapping, now: 
         due = Timetable(schedule["cron"], schedule["zone"]).due_between(schedule["planned_until"], now)
     except UnusableTimetable as error:
         return await _switch_off(connection, schedule, now, str(error))
-    values = {"next_run_at": due.next, "planned_until": due.latest or now}
-    await connection.execute(update(schedules).where(schedules.c.id == schedule["id"]).values(**values))
+    changes = {"next_run_at": due.next, "planned_until": due.latest or now}
     if due.latest is None:  # the rules of the zone have changed
+        await connection.execute(update(schedules).where(schedules.c.id == schedule["id"]).values(**changes))
         return None
     missed = due.earlier + await _take_untried(connection, schedule["id"])
     await _end_waiting(connection, schedule["id"])
-    return await _insert_run(connection, schedule["id"], now, _planned(schedule, due.latest) | {"missed": missed})
+    planned = _planned(schedule, due.latest) | {"missed": missed}
+    return await _insert_run(connection, schedule["id"], now, planned, changes)
 
 
 async def begin_manual_run(connection: AsyncConnection, schedule: RowMapping) -> RowMapping:
     """A run of a locked schedule that somebody asks for now."""
     now = await read_time(connection)
-    return await _insert_run(connection, schedule["id"], now, _planned(schedule, now) | {"manual": True})
+    return await _insert_run(connection, schedule["id"], now, _planned(schedule, now) | {"manual": True}, {})
 
 
 async def end_waiting(connection: AsyncConnection, schedule: UUID) -> None:
@@ -86,8 +87,12 @@ async def list_waiting(
 
 
 async def lock_waiting(connection: AsyncConnection, run: RowMapping) -> bool:
-    """Lock the schedule of a run of `list_waiting`. False if somebody else is at it, or has changed or ended it."""
-    schedule = await lock(connection, run["schedule_id"], wait=False)
+    """Lock the schedule of a run of `list_waiting`. False if somebody else is at it, or has changed or ended it.
+
+    Whoever locks the experiment, too, locks that first.
+    """
+    query = select(schedules).where(schedules.c.id == run["schedule_id"]).with_for_update(skip_locked=True)
+    schedule = (await connection.execute(query)).mappings().first()
     if schedule is None or schedule["updated_at"] != run["schedule_updated_at"]:
         return False
     state = await connection.scalar(select(schedule_runs.c.state).where(schedule_runs.c.id == run["id"]))
@@ -144,9 +149,8 @@ async def _take_untried(connection: AsyncConnection, schedule: UUID) -> int:
 
 async def _switch_off(connection: AsyncConnection, schedule: RowMapping, now: datetime, reason: str) -> RowMapping:
     """A schedule that cannot go on must not keep others waiting: its last run says why."""
-    values = {"enabled": False, "next_run_at": None, "updated_at": func.clock_timestamp()}
-    await connection.execute(update(schedules).where(schedules.c.id == schedule["id"]).values(**values))
-    run = await _insert_run(connection, schedule["id"], now, {"planned_at": now, "manual": True})
+    changes = {"enabled": False, "next_run_at": None, "updated_at": func.clock_timestamp()}
+    run = await _insert_run(connection, schedule["id"], now, {"planned_at": now, "manual": True}, changes)
     await record_refused(connection, run, SWITCHED_OFF | {"detail": f"{reason}: the schedule is off"}, again=False)
     return run
 
@@ -160,10 +164,16 @@ async def _end_waiting(connection: AsyncConnection, schedule: UUID, problem: dic
 
 
 async def _insert_run(
-    connection: AsyncConnection, schedule: UUID, now: datetime, values: Mapping[str, Any]
+    connection: AsyncConnection, schedule: UUID, now: datetime, values: Mapping[str, Any], changes: Mapping[str, Any]
 ) -> RowMapping:
-    counted = update(schedules).where(schedules.c.id == schedule).values(run_count=schedules.c.run_count + 1)
-    number = int(await connection.scalar(counted.returning(schedules.c.run_count)) or 0)
+    """Insert a run, and make these changes of its schedule.
+
+    All in one update: at the second one of a transaction, PostgreSQL would look at the experiment again and wait for
+    whoever deletes it, and who waits for the schedule.
+    """
+    counted = update(schedules).where(schedules.c.id == schedule)
+    counted = counted.values(run_count=schedules.c.run_count + 1, **changes).returning(schedules.c.run_count)
+    number = int(await connection.scalar(counted) or 0)
     row = {"id": new_uuid(), "schedule_id": schedule, "number": number, "began_at": now, "retry_at": now, **values}
     old = (schedule_runs.c.schedule_id == schedule) & (schedule_runs.c.number <= number - MAX_RUNS)
     await connection.execute(schedule_runs.delete().where(old))

@@ -19,6 +19,9 @@ from service.store.tables import schedules
 # Of one owner. Each may run once a minute.
 MAX_SCHEDULES = 100
 NAME_IS_TAKEN = "a schedule of this owner has that name already"
+LOCK_EXPERIMENT = text("""
+    SELECT FROM experiments WHERE id = (SELECT experiment_id FROM schedules WHERE id = :schedule) FOR KEY SHARE
+""")
 SELECT_TIME = text("SELECT coalesce(CAST(:now AS timestamptz), now())")
 
 
@@ -54,12 +57,13 @@ async def get(connection: AsyncConnection, schedule: UUID) -> RowMapping | None:
     return (await connection.execute(select(schedules).where(schedules.c.id == schedule))).mappings().first()
 
 
-async def lock(connection: AsyncConnection, schedule: UUID, *, wait: bool = True) -> RowMapping | None:
-    """The row, locked until the end of the transaction; None if it is gone or, unless `wait`, locked.
+async def lock(connection: AsyncConnection, schedule: UUID) -> RowMapping | None:
+    """The row, locked until the end of the transaction; None if it is gone.
 
-    Whoever also locks the experiment locks that first, as its deletion does.
+    The experiment cannot be deleted meanwhile. It is locked first, as by its deletion.
     """
-    query = select(schedules).where(schedules.c.id == schedule).with_for_update(skip_locked=not wait)
+    await connection.execute(LOCK_EXPERIMENT, {"schedule": schedule})
+    query = select(schedules).where(schedules.c.id == schedule).with_for_update()
     return (await connection.execute(query)).mappings().first()
 
 
