@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,10 +18,12 @@ from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 LEAP_YEAR = datetime(2028, 1, 1, tzinfo=UTC)
 # Some days more before and after the year.
 FIRST_FRAME, FRAMES = LEAP_YEAR - timedelta(days=7), 2 * 387
-SET_TIMES = """
-    UPDATE frames SET captured_at = CAST(:first AS timestamptz) + index * interval '12 hours' WHERE dataset_id = :dataset
+ADD_FRAMES = """
+    INSERT INTO frames (dataset_id, index, number, key, size, etag, captured_at)
+    SELECT :dataset, n, n, :prefix || n || '.jpg', 100, n::text, CAST(:first AS timestamptz) + n * interval '12 hours'
+    FROM generate_series(0, :count - 1) AS n
 """
-SET_SPAN = "UPDATE datasets SET captured_from = :first, captured_to = :last WHERE id = :dataset"
+SET_SPAN = "UPDATE datasets SET frame_count = :count, captured_from = :first, captured_to = :last WHERE id = :dataset"
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,27 @@ class Scheduled:
         return runs
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def catalogue(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CatalogueApi]:
+    async with catalogue_api(postgres_url, tmp_path_factory.mktemp("home")) as api:
+        yield api
+
+
 @pytest.fixture
-async def scheduled(postgres_url: str, tmp_path: Path, log_lines: Callable[[], Any]) -> AsyncIterator[Scheduled]:
-    async with catalogue_api(postgres_url, tmp_path) as api:
-        async with api.database.service_transaction() as connection:
-            dataset = await add_dataset(connection, FRAMES)
-            span = {"first": FIRST_FRAME, "last": FIRST_FRAME + FRAMES * timedelta(hours=12), "dataset": dataset.id}
-            await connection.execute(text(SET_TIMES), {name: span[name] for name in ("first", "dataset")})
-            await connection.execute(text(SET_SPAN), span)
-        request = {"experiment_id": str(dataset.experiment_id), "decimation_factor": 1, "fps": 10}
-        scopes = ("videos:read", "videos:render", "catalog:read", "catalog:write")
-        async with api.client("alice", *scopes) as alice:
-            yield Scheduled(api, alice, request)
+async def scheduled(catalogue: CatalogueApi, log_lines: Callable[[], Any]) -> AsyncIterator[Scheduled]:
+    """Nothing of the tests before is left."""
+    async with catalogue.database.service_transaction() as connection:
+        await connection.execute(text("DELETE FROM experiments"))
+        dataset = await add_dataset(connection, 0)
+        facts = {"dataset": dataset.id, "first": FIRST_FRAME, "count": FRAMES}
+        await connection.execute(text(ADD_FRAMES), facts | {"prefix": dataset.prefix})
+        await connection.execute(text(SET_SPAN), facts | {"last": FIRST_FRAME + FRAMES * timedelta(hours=12)})
+    request = {"experiment_id": str(dataset.experiment_id), "decimation_factor": 1, "fps": 10}
+    scopes = ("videos:read", "videos:render", "catalog:read", "catalog:write")
+    async with catalogue.client("alice", *scopes) as alice:
+        yield Scheduled(catalogue, alice, request)

@@ -81,7 +81,7 @@ def clock(dice: random.Random) -> Iterator[datetime]:
     """What the clock shows at each look: hours later, days later after all was off, or after it was set wrong."""
     now = LEAP_YEAR
     while now < END:
-        now += timedelta(hours=dice.uniform(0.1, 40))
+        now += timedelta(hours=dice.uniform(0.1, 72))
         yield now
         if dice.random() < 0.02:  # all is off
             now += timedelta(days=dice.uniform(1, 5))
