@@ -15,7 +15,9 @@ from service.store.catalog.experiments import ExperimentFilter
 from service.store.database import Caller, Database, switch_to_service_role
 from service.store.keyset import PageRequest
 from service.store.renders import queries
-from service.store.tables import datasets, frames, renders, requesters, sources
+from service.store.schedules.runs import begin_manual_run
+from service.store.schedules.schedules import create as create_schedule
+from service.store.tables import datasets, frames, renders, requesters, schedule_runs, schedules, sources
 from service.store.tables import experiments as experiment_rows
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.servers.databases import fresh_database
@@ -124,6 +126,8 @@ async def test_nobody_writes_frames_renders_or_tasks(database: Database, tree: T
     assert await _is_refused(database, who, update(renders).values(phase="queued"))
     assert await _is_refused(database, who, update(requesters).values(priority=9))
     assert await _is_refused(database, who, insert(requesters).values(render_id=dataset, subject=who.subject))
+    assert await _is_refused(database, who, update(schedules).values(enabled=False))
+    assert await _is_refused(database, who, schedule_runs.delete())
     assert await _is_refused(database, who, text("SELECT * FROM tasks"))
     assert await _is_refused(database, who, text("SELECT * FROM attempts"))
     assert await _is_refused(database, who, text("SELECT * FROM transitions"))
@@ -132,6 +136,20 @@ async def test_nobody_writes_frames_renders_or_tasks(database: Database, tree: T
     assert await _is_refused(database, who, text("SELECT * FROM removals"))
     assert await _is_refused(database, who, text("SELECT * FROM webhooks"))
     assert await _is_refused(database, who, text("SELECT * FROM webhook_secrets"))
+
+
+@CALLERS
+async def test_schedules_are_seen_by_their_owner_and_admins(database: Database, tree: Tree, who: Caller) -> None:
+    """Also where the experiment is everybody's: a request may have the address of a webhook."""
+    async with database.service_transaction() as connection:
+        values = {"name": who.subject, "cron": "* * * * *", "zone": "UTC", "request": {}}
+        values |= {"experiment_id": tree["public"].experiment_id}
+        made = await create_schedule(connection, Subject("alice"), values)
+        await begin_manual_run(connection, made)
+    async with database.caller_transaction(who) as connection:
+        for table, column in ((schedules, schedules.c.id), (schedule_runs, schedule_runs.c.schedule_id)):
+            query = select(func.count()).select_from(table).where(column == made["id"])
+            assert await connection.scalar(query) == int(who in (OWNER, ADMIN)), table.name
 
 
 async def test_nobody_makes_an_experiment_of_another_owner(database: Database) -> None:

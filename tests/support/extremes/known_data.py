@@ -17,6 +17,7 @@ from sqlalchemy import update
 from service.identity.claims import ADMIN, Scope
 from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, issue_token
+from service.ids import Subject
 from service.plan.facts import RenderLimits
 from service.plan.render_plan import ObjectRef
 from service.processes.app import create_app
@@ -26,8 +27,10 @@ from service.routers.http.fields import EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_I
 from service.routers.http.signing import Signer
 from service.routers.settings import CatalogSettings, HttpSettings
 from service.routers.videos.models import EXAMPLE_JOB_ID
+from service.store.catalog.datasets import DatasetRow
 from service.store.database import load_signing_key
 from service.store.objects.files import FileObjectStore
+from service.store.schedules import schedules
 from service.store.tables import datasets, experiments, frames, renders
 from service.webhooks.settings import WebhookSettings
 from tests.support.data.database_rows import add_dataset, add_render
@@ -80,6 +83,7 @@ async def known_api(server: str, home: Path) -> AsyncIterator[KnownApi]:
                 .values(metadata={"pixel_size_um": 0.5})
             )
             render = await add_render(connection, dataset)
+            schedule = await schedules.create(connection, Subject("alice"), _schedule_of(dataset))
             signer = Signer(await load_signing_key(connection))
             grant = signer.sign(SIGNING_PURPOSE, [str(uploads.id), "a.jpg", 2, 4_000_000_000])
             video = f"renders/{render}/video.mp4"
@@ -110,9 +114,16 @@ async def known_api(server: str, home: Path) -> AsyncIterator[KnownApi]:
             "dataset": dataset.id,
             "uploads": uploads.id,
             "render": render,
+            "schedule": schedule["id"],
             "grant": grant,
         }
         yield KnownApi(app, token, _known({name: str(value) for name, value in ids.items()}))
+
+
+def _schedule_of(dataset: DatasetRow) -> dict[str, Any]:
+    request = {"experiment_id": str(dataset.experiment_id), "decimation_factor": 1, "fps": 30}
+    values = {"name": "s", "cron": "0 6 * * *", "zone": "UTC", "request": request}
+    return values | {"experiment_id": dataset.experiment_id}
 
 
 def _known(ids: dict[str, str]) -> Known:
@@ -134,6 +145,8 @@ def _known(ids: dict[str, str]) -> Known:
             "experiment_id": ids["experiment"],
             "dataset_id": ids["dataset"],
             "job_id": ids["render"],
+            "schedule_id": ids["schedule"],
+            "delete_schedule schedule_id": NOWHERE,
             "index": "1",
             "number": "0",
             "name": "a.jpg",
@@ -145,7 +158,14 @@ def _known(ids: dict[str, str]) -> Known:
                 for name in ("scan_dataset", "sign_uploads", "upload_object", "upload_signed")
             },
         },
-        bodies={"query_database": list(_queries()), "generate": templates},
+        bodies={
+            "query_database": list(_queries()),
+            "generate": templates,
+            "make_schedule": [
+                {"name": "s", "request": generate, "cron": "0 6 * * *"} | {field: PLACEHOLDER}
+                for field in ("name", "cron", "zone", "window")
+            ],
+        },
         replaced={
             EXAMPLE_EXPERIMENT_ID: ids["experiment"],
             EXAMPLE_DATASET_ID: ids["dataset"],
