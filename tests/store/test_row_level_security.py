@@ -17,7 +17,8 @@ from service.store.keyset import PageRequest
 from service.store.renders import queries
 from service.store.schedules.runs import begin_manual_run
 from service.store.schedules.schedules import create as create_schedule
-from service.store.tables import datasets, frames, renders, requesters, schedule_runs, schedules, sources
+from service.store.schedules.tables import schedule_runs, schedules
+from service.store.tables import datasets, frames, renders, requesters, sources
 from service.store.tables import experiments as experiment_rows
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.servers.databases import fresh_database

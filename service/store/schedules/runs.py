@@ -17,7 +17,7 @@ from service.schedules.timetable import Timetable, UnusableTimetable
 from service.schedules.windows import capture_window
 from service.store.keyset import PageRequest, fetch_page
 from service.store.schedules.schedules import read_time
-from service.store.tables import schedule_runs, schedules
+from service.store.schedules.tables import schedule_runs, schedules
 
 # Of a schedule: more than a year of hours. Older ones are deleted.
 MAX_RUNS = 10_000

@@ -14,7 +14,7 @@ from service.ids import Subject, new_uuid
 from service.schedules.timetable import Timetable
 from service.store.database import acquire_advisory_lock, translate_integrity_errors
 from service.store.keyset import PageRequest, fetch_page
-from service.store.tables import schedules
+from service.store.schedules.tables import schedules
 
 # Of one owner. Each may run once a minute.
 MAX_SCHEDULES = 100

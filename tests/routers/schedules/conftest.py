@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping, select, text
 
 from service.plan.facts import RenderLimits
 from service.routers.http.dependencies import Resources
-from service.store.tables import schedule_runs
+from service.store.schedules.tables import schedule_runs
 from tests.support.data.database_rows import add_dataset
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 
