@@ -15,7 +15,7 @@ from service.plan.timing import nominal_rate
 from service.routers.http.dependencies import Resources
 from service.routers.http.exception_mapping import to_problem_error
 from service.routers.videos.finished_files import remake_if_lost
-from service.routers.videos.generate import plan_render, to_submission
+from service.routers.videos.generate import Submitter
 from service.routers.videos.request_models import VideoGenerationRequest
 from service.schedules.windows import CaptureWindow, capture_window
 from service.store.catalog.source_access import require_source
@@ -47,6 +47,19 @@ OF_THE_MOMENT = frozenset(
 PASSING_STATUSES = frozenset({409, 429})
 
 
+async def require_own_rights(
+    resources: Resources, owner: Caller, request: VideoGenerationRequest, window: str | None, zone: str
+) -> None:
+    """As `require_plannable`, for a schedule that an admin writes: it runs with the rights of its owner only."""
+    try:
+        await require_plannable(resources, Caller(owner.subject), request, window, zone)
+    except NotFound as error:
+        if not owner.admin:
+            raise
+        detail = "schedules run without the scope admin: the experiment must be the owner's, shared with him, or public"
+        raise invalid_field("#/request/experiment_id", detail, "not_visible") from error
+
+
 async def require_plannable(
     resources: Resources, caller: Caller, request: VideoGenerationRequest, window: str | None, zone: str
 ) -> None:
@@ -64,7 +77,7 @@ async def require_plannable(
     try:
         nominal_rate(body.fps, body.duration_seconds, body.timing)
         choose_container(body.codec, body.container, timed=body.timing == "captured")
-        render_plan = await plan_render(body, caller, resources)
+        submission = await Submitter(resources, caller).prepare(body)
     except InvalidRequest as error:
         if not all(problem.code in OF_THE_MOMENT or _has_no_dataset(problem) for problem in error.errors):
             raise as_of_schedule(error, window) from error
@@ -72,7 +85,7 @@ async def require_plannable(
         return  # it is being scanned
     else:
         async with resources.database.service_transaction() as connection:
-            await require_source(connection, render_plan.dataset.id, resources.sources)
+            await require_source(connection, submission.plan.dataset.id, resources.sources)
 
 
 def _has_no_dataset(problem: FieldProblem) -> bool:
@@ -121,13 +134,13 @@ async def try_run(resources: Resources, run: RowMapping, now: datetime | None = 
 async def _submit(resources: Resources, run: RowMapping) -> None:
     """The render is written, or joined, in the transaction that ends the run. Raises ReelmillError."""
     caller, body = Caller(Subject(run["owner"])), _request_of(run)
-    render_plan = await plan_render(body, caller, resources)
+    submission = await Submitter(resources, caller).prepare(body)
     async with resources.database.service_transaction() as connection:
         await lock_visible_experiment(connection, caller, run["experiment_id"])
         if not await runs.lock_waiting(connection, run):
             return
-        await require_source(connection, render_plan.dataset.id, resources.sources)
-        render = await submit_render(connection, to_submission(body, render_plan, caller, resources))
+        await require_source(connection, submission.plan.dataset.id, resources.sources)
+        render = await submit_render(connection, submission)
         joined = render["created_at"] < await current_time(connection)
         await runs.record_submitted(connection, run, render["id"], joined=joined)
     SCHEDULE_RUNS.labels("joined" if joined else "submitted").inc()
@@ -173,16 +186,3 @@ def _facts(run: RowMapping) -> dict[str, Any]:
         "planned": run["planned_at"].isoformat(),
         "missed": run["missed"],
     }
-
-
-async def require_own_rights(
-    resources: Resources, owner: Caller, request: VideoGenerationRequest, window: str | None, zone: str
-) -> None:
-    """As `require_plannable`, for a schedule that an admin writes: it runs with the rights of its owner only."""
-    try:
-        await require_plannable(resources, Caller(owner.subject), request, window, zone)
-    except NotFound as error:
-        if not owner.admin:
-            raise
-        detail = "schedules run without the scope admin: the experiment must be the owner's, shared with him, or public"
-        raise invalid_field("#/request/experiment_id", detail, "not_visible") from error

@@ -1,5 +1,6 @@
 """POST /api/videos/generate: validate the webhook, plan the render and submit it."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Response
 from sqlalchemy import RowMapping
 
 from service.errors import invalid_field
-from service.plan.request import RenderPlan, plan
+from service.plan.request import plan
 from service.routers.http.dependencies import CallerDep, DatabaseDep, Resources, ResourcesDep, require_scope
 from service.routers.http.fields import StorableText
 from service.routers.http.problems import error_responses
@@ -58,33 +59,31 @@ def require_keepable(keep_days: int | None, caller: Caller, retention: timedelta
     raise invalid_field("#/keep_days", detail, "longer_than_retention")
 
 
-async def plan_render(body: VideoGenerationRequest, caller: Caller, resources: Resources) -> RenderPlan:
-    """Plan what the caller asks for, from the facts of now. Raises what `plan` does, and InvalidRequest."""
-    await require_deliverable_webhook(body.webhook_url, caller, resources.database, resources.webhooks)
-    require_keepable(body.keep_days, caller, resources.storage.retention)
-    request = body.to_request()
-    return plan(request, await read_render_facts(resources.database, caller, request, resources.limits))
+@dataclass(frozen=True, slots=True)
+class Submitter:
+    """Plans render requests of one caller."""
 
+    resources: Resources
+    caller: Caller
 
-def to_submission(
-    body: VideoGenerationRequest,
-    render_plan: RenderPlan,
-    caller: Caller,
-    resources: Resources,
-    idempotency_key: str | None = None,
-) -> RenderSubmission:
-    """The planned render with the caller's limits, for `submit_render`."""
-    return RenderSubmission(
-        render_plan,
-        body.to_document(),
-        caller.subject,
-        resources.limits,
-        idempotency_key,
-        body.webhook_url,
-        admin=caller.admin,
-        keep_days=body.keep_days,
-        quota=resources.storage.quota_of(caller.subject),
-    )
+    async def prepare(self, body: VideoGenerationRequest, idempotency_key: str | None = None) -> RenderSubmission:
+        """The planned render with the caller's limits, for `submit_render`. Raises what `plan` does."""
+        caller, resources = self.caller, self.resources
+        await require_deliverable_webhook(body.webhook_url, caller, resources.database, resources.webhooks)
+        require_keepable(body.keep_days, caller, resources.storage.retention)
+        request = body.to_request()
+        render_plan = plan(request, await read_render_facts(resources.database, caller, request, resources.limits))
+        return RenderSubmission(
+            render_plan,
+            body.to_document(),
+            caller.subject,
+            resources.limits,
+            idempotency_key,
+            body.webhook_url,
+            admin=caller.admin,
+            keep_days=body.keep_days,
+            quota=resources.storage.quota_of(caller.subject),
+        )
 
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:render"))])
@@ -111,14 +110,14 @@ async def generate(
     """Plans a render and queues it. Answers 200 if the same frames were rendered with the same options before; the
     caller is then one of those who asked for that render. For 24 hours, the same `Idempotency-Key` and body return the
     same job."""
-    render_plan = await plan_render(body, caller, resources)
+    submission = await Submitter(resources, caller).prepare(body, idempotency_key)
+    render_plan = submission.plan
     async with database.service_transaction() as connection:
         await require_source(connection, render_plan.dataset.id, resources.sources)
         if body.dry_run:
             response.status_code = 200
             estimate = await estimate_render(connection, render_plan)
             return DryRun(estimate=EstimateModel(**estimate.to_json()), plan=render_plan.stages)
-        submission = to_submission(body, render_plan, caller, resources, idempotency_key)
         row = await submit_render(connection, submission)
     if row["status"] == "succeeded" and row["video_key"] is not None:
         row = await remake_if_lost(resources, row)

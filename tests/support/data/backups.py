@@ -31,6 +31,10 @@ MORE_ROWS = (
         VALUES (gen_random_uuid(), E'a tab\\t, a line\\n, \\\\ and é', sha256('x'))""",
     """INSERT INTO attempts (task_id, render_id, kind, code, reason, counted)
         SELECT gen_random_uuid(), id, 'segment', 'x', 'y', true FROM renders, generate_series(1, 3)""",
+    """INSERT INTO schedules (id, experiment_id, owner, name, request, cron, zone, planned_until)
+        SELECT id, id, 'alice', 's', '{"fps": 30}', '* * * * *', 'UTC', now() FROM experiments""",
+    """INSERT INTO schedule_runs (id, schedule_id, number, planned_at, state, render_id)
+        SELECT gen_random_uuid(), id, 1, now(), 'submitted', gen_random_uuid() FROM schedules""",
     "INSERT INTO removals (bucket, prefix) VALUES ('reelmill', 'renders/' || gen_random_uuid() || '/')",
     "INSERT INTO workers (id, name, slots, version) VALUES (gen_random_uuid(), 'w', 1, '1')",
 )
