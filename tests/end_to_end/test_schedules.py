@@ -1,6 +1,10 @@
 """A schedule whose time has come makes a video, in the whole service."""
 
 import asyncio
+import json
+import os
+import re
+import subprocess
 import time
 from typing import Any
 
@@ -12,7 +16,8 @@ from service.store.database import Database
 from service.store.settings import DatabaseSettings
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes import api
-from tests.support.processes.running_service import RunningService
+from tests.support.processes.running_service import SCOPES, RunningService
+from tests.support.source_code import ROOT
 
 FRAMES = {f"2028-03-01T06-00-{second:02}Z.jpg": frame_jpeg(second) for second in range(12)}
 LET_TIME_PASS = """
@@ -45,14 +50,25 @@ def wait_for_run(client: httpx.Client, schedule: str) -> dict[str, Any]:
     raise TimeoutError("the schedule did not run")
 
 
+def make_by_the_example(service: RunningService, experiment: str) -> dict[str, Any]:
+    """Type what the documentation says; the schedule shows all frames."""
+    (example,) = re.findall(r"```sh\n(.*?/api/schedules.*?)```", (ROOT / "docs/automation.md").read_text(), re.DOTALL)
+    example = example.replace(', \\"window\\": \\"yesterday\\"', "")
+    variables = {"TOKEN": service.token("alice", SCOPES), "URL": service.url, "EXPERIMENT": experiment}
+    done = subprocess.run(
+        ["bash", "-c", example], env=os.environ | variables, capture_output=True, text=True, timeout=60, check=True
+    )
+    made: dict[str, Any] = json.loads(done.stdout)
+    return made
+
+
 def test_a_schedule_makes_its_video_and_joins_it_afterwards(service: RunningService, alice: httpx.Client) -> None:
     dataset = api.make_dataset(alice, FRAMES)
-    request = {"experiment_id": dataset["experiment_id"], "decimation_factor": 1, "fps": 10}
-    body = {"name": "every day", "request": request, "cron": "0 6 * * *", "zone": "Europe/Berlin"}
-    schedule = alice.post("/api/schedules", json=body).raise_for_status().json()
+    schedule = make_by_the_example(service, dataset["experiment_id"])
+    assert (schedule["name"], schedule["zone"], schedule["window"]) == ("every morning", "Europe/Berlin", None)
     now = alice.post(f"/api/schedules/{schedule['id']}/run").raise_for_status().json()
     status = api.wait_until_ended(alice, now["job_id"])
-    assert (status["status"], status["frames_total"], now["joined"]) == ("succeeded", len(FRAMES), False)
+    assert (status["status"], status["frames_total"], now["joined"]) == ("succeeded", len(FRAMES) // 4, False)
     let_time_pass(service, schedule["id"])
     run = wait_for_run(alice, schedule["id"])
     assert (run["job_id"], run["joined"], run["missed"]) == (now["job_id"], True, 2)

@@ -8,15 +8,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.errors import NotFound
+from service.errors import InvalidRequest, NotFound
 from service.ids import Subject
 from service.routers.http.dependencies import CallerDep, DatabaseDep, Resources, ResourcesDep, require_scope
 from service.routers.http.pagination import PAGE_HEADERS, PageQuery, Pager
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import SignerDep
 from service.routers.schedules.models import NewSchedule, Schedule, ScheduleChange, ScheduleQuery, ScheduleRun
-from service.routers.schedules.submission import require_own_rights, try_run
-from service.routers.videos.request_models import VideoGenerationRequest
+from service.routers.schedules.submission import as_of_schedule, read_request, require_own_rights, try_run
 from service.store.database import Caller, Database, switch_to_service_role
 from service.store.renders.requesters import lock_visible_experiment
 from service.store.schedules import runs, schedules
@@ -134,8 +133,11 @@ async def _require_valid_change(resources: Resources, owner: Caller, before: Row
     sent = body.model_fields_set
     if not sent & {"request", "window", "zone"}:
         return
-    request = body.request if "request" in sent else VideoGenerationRequest.model_validate(before["request"])
     window = body.window if "window" in sent else before["time_window"]
+    try:
+        request = body.request if "request" in sent else read_request(before["request"])
+    except InvalidRequest as error:
+        raise as_of_schedule(error, window) from error
     await require_own_rights(resources, owner, request, window, body.zone if "zone" in sent else before["zone"])
 
 

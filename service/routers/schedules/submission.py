@@ -92,6 +92,15 @@ def _has_no_dataset(problem: FieldProblem) -> bool:
     return (problem.code, problem.pointer) == ("no_dataset", "#/experiment_id")
 
 
+def read_request(document: dict[str, Any]) -> VideoGenerationRequest:
+    """The request that is stored with a schedule. Raises InvalidRequest if this version takes no such request."""
+    try:
+        return VideoGenerationRequest.model_validate(document)
+    except ValidationError as error:
+        detail = "this version does not take the request of the schedule: write it anew"
+        raise invalid_field("#", detail, "outdated_request") from error
+
+
 def with_window(request: VideoGenerationRequest, window: CaptureWindow | None) -> VideoGenerationRequest:
     """The request for the frames that were captured in the window."""
     if window is None:
@@ -150,13 +159,8 @@ async def _submit(resources: Resources, run: RowMapping) -> None:
 
 
 def _request_of(run: RowMapping) -> VideoGenerationRequest:
-    try:
-        request = VideoGenerationRequest.model_validate(run["request"])
-    except ValidationError as error:
-        detail = "this version does not take the request of the schedule: write it anew"
-        raise invalid_field("#", detail, "outdated_request") from error
     window = CaptureWindow(run["window_from"], run["window_to"]) if run["window_to"] is not None else None
-    return with_window(request, window)
+    return with_window(read_request(run["request"]), window)
 
 
 async def _record_refusal(

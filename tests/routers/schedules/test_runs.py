@@ -146,6 +146,8 @@ async def test_a_request_that_this_version_does_not_take_is_refused(scheduled: S
     await runner.run_due(NOON)
     (run,) = await scheduled.listed(made["id"])
     assert (run["state"], run["problem"]["errors"][0]["pointer"]) == ("refused", "#/request")
+    kept = await scheduled.alice.patch(f"/api/schedules/{made['id']}", json={"zone": "Asia/Kolkata"})
+    assert (kept.status_code, kept.json()["errors"][0]["pointer"]) == (422, "#/request")
 
 
 async def test_a_zone_that_is_lost_switches_its_schedule_off_and_no_other(scheduled: Scheduled) -> None:
