@@ -14,7 +14,6 @@ from service.plan.formats import choose_container
 from service.plan.timing import nominal_rate
 from service.routers.http.dependencies import Resources
 from service.routers.http.exception_mapping import to_problem_error
-from service.routers.videos.finished_files import remake_if_lost
 from service.routers.videos.generate import Submitter
 from service.routers.videos.request_models import VideoGenerationRequest
 from service.schedules.windows import CaptureWindow, capture_window
@@ -154,8 +153,6 @@ async def _submit(resources: Resources, run: RowMapping) -> None:
         await runs.record_submitted(connection, run, render["id"], joined=joined)
     SCHEDULE_RUNS.labels("joined" if joined else "submitted").inc()
     log.info("a schedule has run", **_facts(run), job=str(render["id"]), joined=joined)
-    if render["status"] == "succeeded" and render["video_key"] is not None:
-        await remake_if_lost(resources, render)
 
 
 def _request_of(run: RowMapping) -> VideoGenerationRequest:

@@ -105,7 +105,9 @@ async def record_submitted(connection: AsyncConnection, run: RowMapping, render:
     await _record(connection, run, values | {"retry_at": None})
     if run["window_to"] is not None:
         shown = update(schedules).where(schedules.c.id == run["schedule_id"])
-        await connection.execute(shown.values(covered_until=run["window_to"]))
+        # A run that had to wait may end after one of a later time.
+        until = func.greatest(schedules.c.covered_until, run["window_to"])
+        await connection.execute(shown.values(covered_until=until))
 
 
 async def record_refused(

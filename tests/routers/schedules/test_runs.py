@@ -114,6 +114,18 @@ async def test_what_is_refused_until_the_next_time_says_why(scheduled: Scheduled
     assert (third["missed"], third["window"]["from"]) == (0, first["window"]["to"])
 
 
+async def test_a_run_that_had_to_wait_does_not_take_back_what_a_later_one_has_shown(scheduled: Scheduled) -> None:
+    made, full = await scheduled.make(cron="0 12 * * *", window="since_last_run"), ScheduleRunner(scheduled.limited(0))
+    await begin(scheduled, made)
+    await full.run_due(NOON)
+    await scheduled.execute("UPDATE schedules SET covered_until = :later", later=NOON + timedelta(hours=1))
+    await ScheduleRunner(scheduled.resources).run_due(NOON + timedelta(minutes=1))
+    await ScheduleRunner(scheduled.resources).run_due(NOON + DAY)
+    first, second = await scheduled.rows()
+    assert (first["state"], first["window_to"]) == ("submitted", NOON)
+    assert second["window_from"] == NOON + timedelta(hours=1)
+
+
 async def test_what_does_not_pass_is_refused_at_once(scheduled: Scheduled) -> None:
     made, runner = await scheduled.make(cron="0 9,12 * * *", window="last 1 hour"), ScheduleRunner(scheduled.resources)
     await begin(scheduled, made, NOON - timedelta(hours=3))
