@@ -24,6 +24,21 @@ EXAMPLE_SCHEDULE: dict[str, Any] = {
     "zone": "Europe/Berlin",
     "window": "yesterday",
 }
+EXAMPLE_RUN: dict[str, Any] = {
+    "id": "0197a3c2-d5e9-7a20-8c13-6b7e8f901234",
+    "number": 12,
+    "planned_at": "2026-03-01T05:30:00Z",
+    "began_at": "2026-03-01T05:30:03Z",
+    "manual": False,
+    "missed": 0,
+    "window": {"from": "2026-02-27T23:00:00Z", "to": "2026-02-28T23:00:00Z"},
+    "state": "submitted",
+    "job_id": EXAMPLE_JOB_ID,
+    "joined": False,
+    "attempts": 1,
+    "retry_at": None,
+    "problem": None,
+}
 Cron = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(check_cron)]
 Zone = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(check_zone)]
 Window = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(check_window)]
@@ -79,46 +94,6 @@ class ScheduleChange(RequestModel):
         return self
 
 
-class Schedule(BaseModel):
-    """A render that is asked for again and again. Only its owner and admins see it."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    **EXAMPLE_SCHEDULE,
-                    "id": EXAMPLE_SCHEDULE_ID,
-                    "experiment_id": EXAMPLE_EXPERIMENT_ID,
-                    "owner": "camera-lab",
-                    "enabled": True,
-                    "next_run_at": "2026-03-02T05:30:00Z",
-                    "run_count": 12,
-                    "created_at": "2026-02-17T09:12:00Z",
-                    "updated_at": "2026-02-17T09:12:00Z",
-                }
-            ]
-        }
-    )
-    id: UUID
-    experiment_id: UUID = Field(description="that of the request; the schedule is deleted with it")
-    owner: str = Field(description="its runs ask in this name, with this owner's limits")
-    name: str
-    request: dict[str, Any] = Field(description="as it was sent")
-    cron: str
-    zone: str
-    window: str | None
-    enabled: bool
-    next_run_at: datetime | None = Field(description="null: it is off, or its cron line has no more times")
-    run_count: int = Field(description="runs so far, those that were asked for with `run` included")
-    created_at: datetime
-    updated_at: datetime
-
-    @classmethod
-    def from_row(cls, row: RowMapping) -> Self:
-        facts = {name: row[name] for name in cls.model_fields if name != "window"}
-        return cls(**facts, window=row["time_window"])
-
-
 class CapturedBetween(BaseModel):
     """Capture times."""
 
@@ -149,23 +124,7 @@ class ScheduleRun(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [
-                {
-                    "id": "0197a3c2-d5e9-7a20-8c13-6b7e8f901234",
-                    "number": 12,
-                    "planned_at": "2026-03-01T05:30:00Z",
-                    "began_at": "2026-03-01T05:30:03Z",
-                    "manual": False,
-                    "missed": 0,
-                    "window": {"from": "2026-02-27T23:00:00Z", "to": "2026-02-28T23:00:00Z"},
-                    "state": "submitted",
-                    "job_id": EXAMPLE_JOB_ID,
-                    "joined": False,
-                    "attempts": 1,
-                    "retry_at": None,
-                    "problem": None,
-                }
-            ]
+            "examples": [EXAMPLE_RUN],
         }
     )
     id: UUID
@@ -188,3 +147,46 @@ class ScheduleRun(BaseModel):
         window = CapturedBetween.of(row["window_from"], row["window_to"]) if row["window_to"] else None
         facts = {name: row[name] for name in cls.model_fields if name not in others}
         return cls(**facts, window=window, job_id=row["render_id"])
+
+
+class Schedule(BaseModel):
+    """A render that is asked for again and again. Only its owner and admins see it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **EXAMPLE_SCHEDULE,
+                    "id": EXAMPLE_SCHEDULE_ID,
+                    "experiment_id": EXAMPLE_EXPERIMENT_ID,
+                    "owner": "camera-lab",
+                    "enabled": True,
+                    "next_run_at": "2026-03-02T05:30:00Z",
+                    "run_count": 0,
+                    "last_run": None,
+                    "created_at": "2026-02-17T09:12:00Z",
+                    "updated_at": "2026-02-17T09:12:00Z",
+                }
+            ]
+        }
+    )
+    id: UUID
+    experiment_id: UUID = Field(description="that of the request; the schedule is deleted with it")
+    owner: str = Field(description="its runs ask in this name, with this owner's limits")
+    name: str
+    request: dict[str, Any] = Field(description="as it was sent")
+    cron: str
+    zone: str
+    window: str | None
+    enabled: bool
+    next_run_at: datetime | None = Field(description="null: it is off, or its cron line has no more times")
+    run_count: int = Field(description="runs so far, those that were asked for with `run` included")
+    last_run: ScheduleRun | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def from_row(cls, row: RowMapping, last_run: RowMapping | None = None) -> Self:
+        facts = {name: row[name] for name in cls.model_fields if name not in ("window", "last_run")}
+        last = None if last_run is None else ScheduleRun.from_row(last_run)
+        return cls(**facts, window=row["time_window"], last_run=last)

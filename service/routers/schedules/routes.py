@@ -69,7 +69,9 @@ async def list_schedules(
         rows, shown = await schedules.list_page(connection, filters, page)
         if query.count == "exact":
             response.headers["X-Total-Count"] = str(await schedules.count(connection, filters))
-    return [Schedule.from_row(row) for row in pager.paginate(rows, shown, request, response)]
+        listed = pager.paginate(rows, shown, request, response)
+        latest = await runs.latest_of(connection, [row["id"] for row in listed])
+    return [Schedule.from_row(row, latest.get(row["id"])) for row in listed]
 
 
 @router.post(
@@ -96,7 +98,9 @@ async def make_schedule(body: NewSchedule, response: Response, caller: CallerDep
 async def get_schedule(schedule_id: UUID, caller: CallerDep, database: DatabaseDep) -> Schedule:
     """Answers 404 if it does not exist or belongs to somebody else."""
     async with database.caller_transaction(caller) as connection:
-        return Schedule.from_row(await get_own_schedule(connection, schedule_id))
+        row = await get_own_schedule(connection, schedule_id)
+        latest = await runs.latest_of(connection, [schedule_id])
+    return Schedule.from_row(row, latest.get(schedule_id))
 
 
 @router.patch(
@@ -124,8 +128,9 @@ async def change_schedule(
         row = await schedules.change(connection, await get_own_schedule(connection, schedule_id), _to_values(body))
         if not row["enabled"]:
             await runs.end_waiting(connection, schedule_id)
+        latest = await runs.latest_of(connection, [schedule_id])
     log.info("a schedule is changed", schedule=str(schedule_id), user=caller.subject, fields=sorted(_to_values(body)))
-    return Schedule.from_row(row)
+    return Schedule.from_row(row, latest.get(schedule_id))
 
 
 async def _require_valid_change(resources: Resources, owner: Caller, before: RowMapping, body: ScheduleChange) -> None:

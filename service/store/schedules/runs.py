@@ -36,6 +36,10 @@ SELECT_WAITING = text("""
     WHERE r.state = 'waiting' AND r.retry_at <= :now AND (CAST(:run AS uuid) IS NULL OR r.id = :run)
     ORDER BY r.retry_at, r.id LIMIT :limit
 """)
+SELECT_LATEST = text("""
+    SELECT r.* FROM unnest(CAST(:schedules AS uuid[])) AS s (id)
+    CROSS JOIN LATERAL (SELECT * FROM schedule_runs WHERE schedule_id = s.id ORDER BY number DESC LIMIT 1) r
+""")
 
 
 async def claim_due_run(connection: AsyncConnection, now: datetime | None = None) -> RowMapping | None:
@@ -122,6 +126,12 @@ async def record_refused(
 
 async def get(connection: AsyncConnection, run: UUID) -> RowMapping | None:
     return (await connection.execute(select(schedule_runs).where(schedule_runs.c.id == run))).mappings().first()
+
+
+async def latest_of(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, RowMapping]:
+    """The latest run of each of these schedules that has one."""
+    found = (await connection.execute(SELECT_LATEST, {"schedules": list(ids)})).mappings()
+    return {row["schedule_id"]: row for row in found}
 
 
 async def list_page(connection: AsyncConnection, schedule: UUID, page: PageRequest) -> tuple[list[RowMapping], int]:

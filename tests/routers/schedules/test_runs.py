@@ -44,6 +44,7 @@ async def test_it_runs_at_its_time_and_not_before(scheduled: Scheduled) -> None:
     await runner.run_due(NOON + timedelta(seconds=8))
     assert len(await scheduled.rows()) == 1
     found = (await scheduled.alice.get(f"/api/schedules/{made['id']}")).json()
+    assert found["last_run"] == run and (await scheduled.alice.get("/api/schedules")).json() == [found]
     assert (found["run_count"], found["next_run_at"]) == (1, f"{NOON + DAY:%Y-%m-%dT%H:%M:%SZ}")
 
 
