@@ -52,7 +52,7 @@ class Timetable:
         day, last = moment.astimezone(zone).date(), moment
         for _ in range(HORIZON.days):
             if day.month in line.months and line.match_day(day):
-                for due in _times_on(day, line, zone):
+                for due in _times_on(day, self.cron, self.zone):
                     if due > last:
                         last = due
                         yield due
@@ -113,16 +113,18 @@ def _parse(cron: str) -> CronSim:
     return CronSim(cron, datetime(2000, 1, 1))
 
 
-def _times_on(day: date, line: CronSim, zone: ZoneInfo) -> list[datetime]:
-    """In UTC, in order."""
+@lru_cache(maxsize=64)
+def _times_on(day: date, cron: str, name: str) -> tuple[datetime, ...]:
+    """In UTC, in order. Many schedules have the same line, and look at the same day."""
+    line, zone = _parse(cron), ZoneInfo(name)
     is_fixed = not line.parts[1].startswith("*") and not line.parts[2].startswith("*")
     times = (datetime.combine(day, time(hour, minute), zone) for hour in line.hours for minute in line.minutes)
     if is_fixed:
-        return sorted({_first_shown(local) for local in times})
+        return tuple(sorted({_first_shown(local) for local in times}))
     found = set[datetime]()
     for local in times:
         found |= {local.replace(fold=fold).astimezone(UTC) for fold in (0, 1) if _is_shown(local.replace(fold=fold))}
-    return sorted(found)
+    return tuple(sorted(found))
 
 
 def _is_shown(local: datetime) -> bool:
