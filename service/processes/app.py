@@ -1,5 +1,6 @@
 """The FastAPI application: middleware, routers and documentation. It imports neither torch nor codecs nor kernels."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from service.agent.agent import Agent
 from service.agent.ollama_client import LanguageModels, log_availability
 from service.guard.guard import Guard
 from service.identity.tokens import TokenVerifier
+from service.periodic import run_periodically
 from service.routers import agent, queries, session, sign_in, studio
 from service.routers.authentication.credentials import PUBLIC_PATHS, Authentication
 from service.routers.catalog import bundles, datasets, experiments, signed_uploads, uploads, usage
@@ -31,6 +33,8 @@ from service.routers.pictures import (
     thumbnails,
     video_frames,
 )
+from service.routers.schedules import routes as schedule_routes
+from service.routers.schedules.runner import ScheduleRunner
 from service.routers.settings import HttpSettings
 from service.routers.videos import batch, events, files, generate, hls, latest, presets, renders, webhook_secrets
 from service.routers.videos.events import StatusPoller
@@ -61,6 +65,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     video_frames.router,
     hls.router,
     webhook_secrets.router,
+    schedule_routes.router,
     queries.router,
     agent.router,
     dead_letters.router,
@@ -88,9 +93,12 @@ def create_app(resources: Resources) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await log_availability(resources.ollama_host, resources.agent)
+        schedules = asyncio.create_task(run_periodically(ScheduleRunner(resources).periodic_task()))
         try:
             yield
         finally:
+            schedules.cancel()
+            await asyncio.gather(schedules, return_exceptions=True)
             await app.state.agent.models.close()
             if resources.open_id is not None:
                 await resources.open_id.issuer.close()

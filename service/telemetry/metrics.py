@@ -92,6 +92,15 @@ BATCH_REQUESTS = Counter(
     ("status",),
     registry=REGISTRY,
 )
+SCHEDULE_RUNS = Counter(
+    "reelmill_schedule_runs_total",
+    "Attempts of schedules to render: submitted, joined (the render was there), retried or refused",
+    ("outcome",),
+    registry=REGISTRY,
+)
+SCHEDULE_TIMES_MISSED = Counter(
+    "reelmill_schedule_times_missed_total", "Times of schedules for which a later run stands", registry=REGISTRY
+)
 FILES_LOST = Counter(
     "reelmill_lost_files_total",
     "Files of the service that were gone or damaged when read",

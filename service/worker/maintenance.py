@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from service.jobs import queue
+from service.periodic import PeriodicTask
 from service.store import fleet, removal, retention, usage
 from service.store.cache import eviction, previews
 from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
@@ -16,7 +17,6 @@ from service.store.database import Database, current_time
 from service.store.objects.object_store import ObjectStore
 from service.store.renders import invariants
 from service.telemetry import metrics
-from service.worker.periodic import PeriodicTask
 from service.worker.settings import WorkerSettings
 
 log = structlog.get_logger("worker")

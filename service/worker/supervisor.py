@@ -11,6 +11,7 @@ from service.ids import new_uuid
 from service.jobs.fairness import Turns
 from service.jobs.lease_keeper import LeaseKeeper
 from service.jobs.routing import Taker
+from service.periodic import PeriodicTask, run_periodically
 from service.scratch import sweep_scratch
 from service.store import workers
 from service.store.database import Database
@@ -22,7 +23,6 @@ from service.worker.devices.monitor import DeviceMonitor
 from service.worker.devices.placement import GpuPlacement
 from service.worker.dispatcher import Dispatcher
 from service.worker.maintenance import Maintenance
-from service.worker.periodic import PeriodicTask, run_periodically
 from service.worker.registration import Registration
 from service.worker.settings import WorkerSettings
 from service.worker.slots.messages import SlotConfig

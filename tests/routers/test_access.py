@@ -21,8 +21,10 @@ from service.ids import Subject
 from service.routers.http.signing import Signer
 from service.store import webhook_secrets, workers
 from service.store.catalog import presets
+from service.store.catalog.datasets import DatasetRow
 from service.store.database import Caller, load_signing_key
 from service.store.renders import requesters
+from service.store.schedules import schedules
 from service.store.tables import experiments
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage
@@ -65,6 +67,14 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "PATCH /api/videos/{job_id}": {"json": {"priority": 1}},
     "DELETE /api/videos/{job_id}": {"params": {"force": True}},
     "POST /api/videos/{job_id}/retry": {"setup": "UPDATE renders SET status = 'cancelled' WHERE status = 'queued'"},
+    "POST /api/schedules": {
+        "json": {
+            "name": "another",
+            "cron": "0 6 * * *",
+            "request": {"experiment_id": "{experiment_id}", "decimation_factor": 1, "fps": 10},
+        }
+    },
+    "PATCH /api/schedules/{schedule_id}": {"json": {"enabled": False}},
     "POST /api/webhooks/secrets": {"setup": "DELETE FROM webhook_secrets"},
     "POST /api/database/query": {"json": {"table": "renders"}},
     "POST /api/agent/query": {"json": {"query": "latest experiments"}},
@@ -88,6 +98,12 @@ ADD_DEAD_LETTER = """
         jsonb_build_object('url', 'https://lab.example', 'owner', 'alice', 'body', jsonb_build_object(
             'data', jsonb_build_object('experiment_id', CAST(:experiment AS text))))) RETURNING id
 """
+
+
+def _schedule_of(dataset: DatasetRow) -> dict[str, Any]:
+    request = {"experiment_id": str(dataset.experiment_id), "decimation_factor": 1, "fps": 10}
+    values = {"name": f"{SECRET_NAME} {dataset.id}", "cron": "0 6 * * *", "zone": "UTC", "request": request}
+    return values | {"experiment_id": dataset.experiment_id}
 
 
 def read_table() -> dict[str, dict[str, str]]:
@@ -142,6 +158,7 @@ async def plant(world: World, home: Path) -> World:
         secret = await webhook_secrets.create(connection, Subject("alice"))
         await workers.record_heartbeat(connection, worker := uuid4(), "render-1:4711", 1, "0")
         await workers.update_facts(connection, worker, {"offers": []})
+        schedule = await schedules.create(connection, Subject("alice"), _schedule_of(dataset))
         letter = await connection.scalar(text(ADD_DEAD_LETTER), {"experiment": str(dataset.experiment_id)})
         signer = Signer(await load_signing_key(connection))
     grant = signer.sign("upload", [str(dataset.id), "a.jpg", 1, 2**33])
@@ -151,6 +168,7 @@ async def plant(world: World, home: Path) -> World:
         "secret_id": str(secret["id"]),
         "worker_id": str(worker),
         "letter_id": str(letter),
+        "schedule_id": str(schedule["id"]),
     }
     token = _token(api.client("alice"))
     fixed = {"name": "a.jpg", "index": "0", "k": "0", "level": "0", "number": "0", "kind": "jpg", "grant": grant}
@@ -242,7 +260,8 @@ async def test_a_cookie_changes_nothing_for_other_sites(rendered_world: World, o
 @pytest.mark.parametrize("operation", [name for name, row in ROWS.items() if row["stranger"] == "404"])
 async def test_what_is_hidden_looks_like_nothing(rendered_world: World, operation: str) -> None:
     """A stranger and a former guest are told the same of what they may not see as of what does not exist."""
-    ids = {name: str(uuid4()) for name in ("experiment_id", "dataset_id", "job_id", "letter_id", "preset_id")}
+    names = ("experiment_id", "dataset_id", "job_id", "letter_id", "preset_id", "schedule_id")
+    ids = {name: str(uuid4()) for name in names}
     nothing = replace(rendered_world, parameters=rendered_world.parameters | ids)
     for who in ("stranger", "revoked"):
         answers = [await world.send(rendered_world.clients[who], operation) for world in (rendered_world, nothing)]

@@ -15,6 +15,9 @@ from service.store.catalog.experiments import ExperimentFilter
 from service.store.database import Caller, Database, switch_to_service_role
 from service.store.keyset import PageRequest
 from service.store.renders import queries
+from service.store.schedules.runs import begin_manual_run
+from service.store.schedules.schedules import create as create_schedule
+from service.store.schedules.tables import schedule_runs, schedules
 from service.store.tables import datasets, frames, render_presets, renders, requesters, sources
 from service.store.tables import experiments as experiment_rows
 from service.store.tables import presets as preset_rows
@@ -125,6 +128,8 @@ async def test_nobody_writes_frames_renders_or_tasks(database: Database, tree: T
     assert await _is_refused(database, who, update(renders).values(phase="queued"))
     assert await _is_refused(database, who, update(requesters).values(priority=9))
     assert await _is_refused(database, who, insert(requesters).values(render_id=dataset, subject=who.subject))
+    assert await _is_refused(database, who, update(schedules).values(enabled=False))
+    assert await _is_refused(database, who, schedule_runs.delete())
     assert await _is_refused(database, who, text("SELECT * FROM tasks"))
     assert await _is_refused(database, who, text("SELECT * FROM attempts"))
     assert await _is_refused(database, who, text("SELECT * FROM transitions"))
@@ -171,6 +176,19 @@ async def test_presets_are_shared_as_experiments_are(database: Database, tree: T
     assert await _is_refused(database, who, given) == (not who.admin)
     assert await _is_refused(database, who, render_presets.delete())
     assert await _is_refused(database, who, update(render_presets).values(name="x"))
+
+
+async def test_schedules_are_seen_by_their_owner_and_admins(database: Database, tree: Tree, who: Caller) -> None:
+    """Also where the experiment is everybody's: a request may have the address of a webhook."""
+    async with database.service_transaction() as connection:
+        values = {"name": who.subject, "cron": "* * * * *", "zone": "UTC", "request": {}}
+        values |= {"experiment_id": tree["public"].experiment_id}
+        made = await create_schedule(connection, Subject("alice"), values)
+        await begin_manual_run(connection, made)
+    async with database.caller_transaction(who) as connection:
+        for table, column in ((schedules, schedules.c.id), (schedule_runs, schedule_runs.c.schedule_id)):
+            query = select(func.count()).select_from(table).where(column == made["id"])
+            assert await connection.scalar(query) == int(who in (OWNER, ADMIN)), table.name
 
 
 async def test_nobody_makes_an_experiment_of_another_owner(database: Database) -> None:

@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from service.jobs import picking
 from service.jobs.routing import Taker
+from service.periodic import PeriodicTask
 from service.store.database import Database
 from service.store.objects.files import FileObjectStore
 from service.worker.maintenance import Maintenance
-from service.worker.periodic import PeriodicTask
 from service.worker.settings import WorkerSettings
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.servers.databases import fresh_database, until_workers_can_be_lost

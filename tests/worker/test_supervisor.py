@@ -12,13 +12,13 @@ from sqlalchemy import select, text
 
 from service.ids import RenderId, Subject
 from service.jobs.queue import WakeUpCall
+from service.periodic import run_periodically
 from service.plan.preview import FramePreview
 from service.plan.render_plan import FrameRef
 from service.store.cache import previews
 from service.store.database import Database
 from service.store.settings import DatabaseSettings
 from service.store.tables import frames
-from service.worker.periodic import run_periodically
 from service.worker.settings import WorkerSettings
 from service.worker.supervisor import Supervisor
 from tests.support.data.database_rows import OPTIONS, add_render
@@ -43,7 +43,7 @@ async def test_a_heartbeat_that_fails_is_logged(tmp_path: Path, log_lines: Calla
         beating.cancel()
         await database.close()
     line = log_lines()[0]
-    assert (line["event"], line["level"], line["logger"]) == ("heartbeat failed", "warning", "worker")
+    assert (line["event"], line["level"], line["logger"]) == ("heartbeat failed", "warning", "periodic")
     assert "ConnectionRefusedError" in line["reason"]
 
 

@@ -18,6 +18,7 @@ TAG_DESCRIPTIONS = {
     "datasets": "Ordered frames or source videos: registration, uploads and scans.",
     "videos": "Renders: submit one, follow it, download the video.",
     "presets": "Named sets of render options.",
+    "schedules": "Renders that make themselves: a request, a cron line, and the capture times that each run shows.",
     "webhooks": "The secrets that sign the calls at the end of a render.",
     "queries": "Guarded queries: JSON documents instead of SQL.",
     "problems": "Explanations of the `type` of errors.",

@@ -70,6 +70,16 @@ class Submitter:
 
     async def submit(self, body: VideoGenerationRequest, idempotency_key: str | None) -> JobAccepted | DryRun:
         """Plan the render and queue it, each in transactions of its own. Raises what the API answers alone, too."""
+        submission = await self.prepare(body, idempotency_key)
+        return await self._estimate(submission.plan) if body.dry_run else await self._queue(submission)
+
+    async def merge(self, body: VideoGenerationRequest) -> VideoGenerationRequest:
+        """The request with what its preset says of what it does not set. Raises InvalidRequest."""
+        return with_options(body, await self._load_preset(body.preset))
+
+    async def prepare(self, body: VideoGenerationRequest, idempotency_key: str | None = None) -> RenderSubmission:
+        """The planned render with the caller's limits, for `submit_render`. Raises what `plan` does, and what webhooks,
+        presets and the time that renders are kept have against it."""
         caller, resources = self.caller, self.resources
         preset = await self._load_preset(body.preset)
         merged = with_options(body, preset)
@@ -83,7 +93,7 @@ class Submitter:
             render_plan = plan(request, facts)
         except InvalidRequest as refused:
             raise blame_preset(refused, body, preset) from refused
-        submission = RenderSubmission(
+        return RenderSubmission(
             render_plan,
             merged.to_document(),
             caller.subject,
@@ -96,7 +106,6 @@ class Submitter:
             preset=preset.named if preset else None,
             as_sent=body.as_sent(),
         )
-        return await self._estimate(render_plan) if body.dry_run else await self._queue(submission)
 
     async def _load_preset(self, reference: str | None) -> LoadedPreset | None:
         if reference in self._presets:

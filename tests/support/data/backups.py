@@ -35,6 +35,10 @@ MORE_ROWS = (
         VALUES (gen_random_uuid(), E'a tab\\t and é', 'alice', '{"fps": 30}')""",
     """INSERT INTO render_presets (render_id, preset_id, subject, name)
         SELECT r.id, p.id, 'alice', p.name FROM renders r, presets p""",
+    """INSERT INTO schedules (id, experiment_id, owner, name, request, cron, zone, planned_until)
+        SELECT id, id, 'alice', 's', '{"fps": 30}', '* * * * *', 'UTC', now() FROM experiments""",
+    """INSERT INTO schedule_runs (id, schedule_id, number, planned_at, state, render_id)
+        SELECT gen_random_uuid(), id, 1, now(), 'submitted', gen_random_uuid() FROM schedules""",
     "INSERT INTO removals (bucket, prefix) VALUES ('reelmill', 'renders/' || gen_random_uuid() || '/')",
     "INSERT INTO workers (id, name, slots, version) VALUES (gen_random_uuid(), 'w', 1, '1')",
 )

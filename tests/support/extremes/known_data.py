@@ -28,8 +28,10 @@ from service.routers.http.signing import Signer
 from service.routers.settings import CatalogSettings, HttpSettings
 from service.routers.videos.models import EXAMPLE_JOB_ID
 from service.store.catalog import presets
+from service.store.catalog.datasets import DatasetRow
 from service.store.database import load_signing_key
 from service.store.objects.files import FileObjectStore
+from service.store.schedules import schedules
 from service.store.tables import datasets, experiments, frames, renders
 from service.webhooks.settings import WebhookSettings
 from tests.support.data.database_rows import add_dataset, add_render
@@ -84,6 +86,7 @@ async def known_api(server: str, home: Path) -> AsyncIterator[KnownApi]:
             )
             render = await add_render(connection, dataset)
             preset = await presets.create(connection, Subject("alice"), {"name": "p", "options": {"fps": 5}})
+            schedule = await schedules.create(connection, Subject("alice"), _schedule_of(dataset))
             signer = Signer(await load_signing_key(connection))
             grant = signer.sign(SIGNING_PURPOSE, [str(uploads.id), "a.jpg", 2, 4_000_000_000])
             video = f"renders/{render}/video.mp4"
@@ -115,9 +118,16 @@ async def known_api(server: str, home: Path) -> AsyncIterator[KnownApi]:
             "uploads": uploads.id,
             "render": render,
             "preset": preset["id"],
+            "schedule": schedule["id"],
             "grant": grant,
         }
         yield KnownApi(app, token, _known({name: str(value) for name, value in ids.items()}))
+
+
+def _schedule_of(dataset: DatasetRow) -> dict[str, Any]:
+    request = {"experiment_id": str(dataset.experiment_id), "decimation_factor": 1, "fps": 30}
+    values = {"name": "s", "cron": "0 6 * * *", "zone": "UTC", "request": request}
+    return values | {"experiment_id": dataset.experiment_id}
 
 
 def _known(ids: dict[str, str]) -> Known:
@@ -139,6 +149,8 @@ def _known(ids: dict[str, str]) -> Known:
             "experiment_id": ids["experiment"],
             "dataset_id": ids["dataset"],
             "job_id": ids["render"],
+            "schedule_id": ids["schedule"],
+            "delete_schedule schedule_id": NOWHERE,
             "index": "1",
             "number": "0",
             "name": "a.jpg",
@@ -157,6 +169,10 @@ def _known(ids: dict[str, str]) -> Known:
             "generate": [*templates, bare | {"preset": PLACEHOLDER}],
             "render_batch": [{"renders": [templates[0], bare]}],
             "make_preset": [{"name": "q", "options": {"tone": {"gamma": PLACEHOLDER}}}],
+            "make_schedule": [
+                {"name": "s", "request": generate, "cron": "0 6 * * *"} | {field: PLACEHOLDER}
+                for field in ("name", "cron", "zone", "window")
+            ],
         },
         replaced={
             EXAMPLE_EXPERIMENT_ID: ids["experiment"],

@@ -1,4 +1,4 @@
-"""Runs an action at a fixed interval for as long as the worker runs."""
+"""Runs an action at a fixed interval for as long as its process runs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-log = structlog.get_logger("worker")
+log = structlog.get_logger("periodic")
 
 
 @dataclass(frozen=True, slots=True)

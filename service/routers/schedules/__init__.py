@@ -1,0 +1,1 @@
+"""Routes and models of schedules, and what runs them: renders that make themselves."""

@@ -1,0 +1,76 @@
+"""A schedule whose time has come makes a video, in the whole service."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import time
+from typing import Any
+
+import httpx
+from sqlalchemy import text
+
+from service.embedded.postgres import EmbeddedPostgres
+from service.store.database import Database
+from service.store.settings import DatabaseSettings
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes import api
+from tests.support.processes.running_service import SCOPES, RunningService
+from tests.support.source_code import ROOT
+
+FRAMES = {f"2028-03-01T06-00-{second:02}Z.jpg": frame_jpeg(second) for second in range(12)}
+LET_TIME_PASS = """
+    UPDATE schedules SET planned_until = planned_until - interval '3 days', next_run_at = next_run_at - interval '3 days'
+    WHERE id = :id
+"""
+
+
+def let_time_pass(service: RunningService, schedule: str) -> None:
+    """As if three days had passed in which nothing ran."""
+
+    async def update(url: str) -> None:
+        database = Database(url, DatabaseSettings())
+        async with database.service_transaction() as connection:
+            await connection.execute(text(LET_TIME_PASS), {"id": schedule})
+        await database.close()
+
+    with EmbeddedPostgres(service.home) as url:
+        asyncio.run(update(url))
+
+
+def wait_for_run(client: httpx.Client, schedule: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for run in client.get(f"/api/schedules/{schedule}/runs").raise_for_status().json():
+            if run["state"] == "submitted" and not run["manual"]:
+                found: dict[str, Any] = run
+                return found
+        time.sleep(0.2)
+    raise TimeoutError("the schedule did not run")
+
+
+def make_by_the_example(service: RunningService, experiment: str) -> dict[str, Any]:
+    """Type what the documentation says; the schedule shows all frames."""
+    chapter = (ROOT / "docs/automation.md").read_text().partition("\n## Schedules")[2]
+    example = re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL)[0]
+    example = example.replace(', \\"window\\": \\"yesterday\\"', "")
+    variables = {"TOKEN": service.token("alice", SCOPES), "URL": service.url, "EXPERIMENT": experiment}
+    done = subprocess.run(
+        ["bash", "-c", example], env=os.environ | variables, capture_output=True, text=True, timeout=60, check=True
+    )
+    made: dict[str, Any] = json.loads(done.stdout)
+    return made
+
+
+def test_a_schedule_makes_its_video_and_joins_it_afterwards(service: RunningService, alice: httpx.Client) -> None:
+    dataset = api.make_dataset(alice, FRAMES)
+    schedule = make_by_the_example(service, dataset["experiment_id"])
+    assert (schedule["name"], schedule["zone"], schedule["window"]) == ("every morning", "Europe/Berlin", None)
+    now = alice.post(f"/api/schedules/{schedule['id']}/run").raise_for_status().json()
+    status = api.wait_until_ended(alice, now["job_id"])
+    assert (status["status"], status["frames_total"], now["joined"]) == ("succeeded", len(FRAMES) // 4, False)
+    let_time_pass(service, schedule["id"])
+    run = wait_for_run(alice, schedule["id"])
+    assert (run["job_id"], run["joined"], run["missed"]) == (now["job_id"], True, 2)
+    assert alice.get(f"/api/videos/{run['job_id']}/video").status_code == 200
