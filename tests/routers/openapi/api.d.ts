@@ -17,6 +17,7 @@ declare namespace Api {
   type BundledFile = {"name": string; "size"?: (number | null); "etag"?: (string | null); "problem"?: (ItemProblem | null)};
   type CadenceFacts = {"interval_seconds": number; "from_names": boolean; "missing": number; "pauses": number; "gaps": (IntervalGap)[]};
   type CapabilityModel = {"stage": "decode" | "transform" | "encode"; "what": string; "state": "ok" | "degraded" | "quarantined" | "absent" | "unknown"; "reason": (string | null); "proven_seconds_ago": (number | null); "next_proof_seconds": number; "faults": number; "megapixels_per_second": (number | null)};
+  type CapturedBetween = {"from": (string | null); "to": string};
   type Check = {"status": "ok" | "degraded" | "failed" | "absent"; "latency_ms"?: (number | null); "detail"?: (string | null)};
   type Condition = {"column": string; "op": "eq" | "ne" | "lt" | "le" | "gt" | "ge" | "in" | "not_in" | "like" | "ilike" | "starts_with" | "contains" | "between" | "is_null"; "value"?: JsonValue};
   type CropModel = {"x": number; "y": number; "width": number; "height": number};
@@ -56,6 +57,7 @@ declare namespace Api {
   type NewDataset = {"name": string; "kind"?: "frames" | "video"; "prefix"?: (string | null); "bucket"?: (string | null)};
   type NewExperiment = {"name": string; "description"?: string; "metadata"?: {[name: string]: any}; "visibility"?: "private" | "shared" | "public"; "shared_with"?: (string)[]};
   type NewPreset = {"name": string; "description"?: string; "options": PresetOptions; "visibility"?: "private" | "shared" | "public"; "shared_with"?: (string)[]};
+  type NewSchedule = {"name": string; "request": VideoGenerationRequest; "cron": string; "zone"?: string; "window"?: (string | null); "enabled"?: boolean};
   type NewUploads = {"files": (WantedUpload)[]; "expires_in"?: number};
   type NewWebhookSecret = {"id": string; "fingerprint": string; "created_at": string; "secret": string};
   type Not_Input = {"not": (Condition | AllOf_Input | AnyOf_Input | Not_Input)};
@@ -75,8 +77,12 @@ declare namespace Api {
   type RenderDetail = {"job_id": string; "experiment_id": string; "dataset_id": string; "owner": (string | null); "mine": boolean; "requested_by_others": boolean; "status": "queued" | "running" | "succeeded" | "failed" | "cancelled"; "phase": string; "priority": number; "frames_done": number; "frames_total": number; "fps": (number | null); "eta_seconds": (number | null); "attempts": number; "failed_attempts": (FailedAttempt)[]; "waiting_for"?: (string | null); "stages": {[name: string]: any}; "options": {[name: string]: any}; "error": ({[name: string]: any} | null); "video_url": (string | null); "poster_url": (string | null); "receipt_url": (string | null); "video_bytes": (number | null); "video_sha256": (string | null); "summary": ({[name: string]: any} | null); "created_at": string; "started_at": (string | null); "finished_at": (string | null); "preset"?: (PresetUse | null); "expires_at"?: (string | null); "stream_url"?: (string | null); "preview_url"?: (string | null); "keogram_url"?: (string | null); "request": {[name: string]: any}; "parts": (RenderPart)[]};
   type RenderPart = {"first": number; "frames": number; "state": "made" | "reused" | "making" | "pending"};
   type RenderPreviewRequest = {"decimation_factor"?: number; "fps"?: (number | null); "frames"?: (FrameRange | null); "width"?: (number | null); "height"?: (number | null); "scale"?: (number | null); "codec"?: "h264" | "av1" | "hevc" | "mjpeg" | "ffv1"; "missing"?: "skip" | "hold" | "black" | "fail"; "changed"?: "skip" | "hold" | "black" | "fail"; "corrupt"?: "skip" | "hold" | "black" | "fail"; "mismatch"?: "pad" | "scale" | "fail"; "tone"?: (ToneRequest | null); "background"?: string; "crop"?: (CropModel | null); "rotate"?: 0 | 90 | 180 | 270; "decimation_mode"?: "drop" | "mean" | "max"; "duration_seconds"?: (number | null); "timing"?: "uniform" | "captured"; "speed"?: (number | null); "overlay"?: (OverlayModel | null); "hdr"?: ("keep" | "sdr" | null); "deinterlace"?: "auto" | "off" | "on"; "gaps"?: "numbers" | "interval" | "none"; "preset"?: (string | null)};
+  type RunProblem = {"type": string; "title": string; "status": number; "detail": string; "errors"?: ((FieldError)[] | null)};
   type ScaleBarModel = {"length": number; "unit"?: "nm" | "um" | "mm" | "cm" | "m"};
   type ScanJob = {"id": string; "state": "queued" | "running" | "succeeded" | "failed" | "cancelled"; "progress": number};
+  type Schedule = {"id": string; "experiment_id": string; "owner": string; "name": string; "request": {[name: string]: any}; "cron": string; "zone": string; "window": (string | null); "enabled": boolean; "next_run_at": (string | null); "run_count": number; "last_run": (ScheduleRun | null); "created_at": string; "updated_at": string};
+  type ScheduleChange = {"name"?: string; "request"?: VideoGenerationRequest; "cron"?: string; "zone"?: string; "window"?: (string | null); "enabled"?: boolean};
+  type ScheduleRun = {"id": string; "number": number; "planned_at": string; "began_at": string; "manual": boolean; "missed": number; "window": (CapturedBetween | null); "state": "waiting" | "submitted" | "refused"; "job_id": (string | null); "joined": boolean; "attempts": number; "retry_at": (string | null); "problem": (RunProblem | null)};
   type Session = {"user": (string | null); "scopes": (string)[]; "expires_at": (string | null); "sign_in_url": (string | null)};
   type SignIn = {"token": string};
   type SizeCount = {"width": number; "height": number; "count": number; "stored_width"?: (number | null); "stored_height"?: (number | null); "pixel_aspect"?: (string | null)};
