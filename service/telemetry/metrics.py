@@ -130,6 +130,18 @@ SEGMENTS_DAMAGED = Counter(
     "Segments rendered again because an object of theirs was gone or damaged",
     registry=WORKER_REGISTRY,
 )
+FOLLOWED_OBJECTS = Counter(
+    "reelmill_followed_objects_total",
+    "Objects that scans of followed datasets found appended, late, replaced or vanished",
+    ("change",),
+    registry=WORKER_REGISTRY,
+)
+LOOKS = Counter(
+    "reelmill_looks_total",
+    "Looks at followed datasets: what was listed (tail, whole), and what came of it (unchanged, changed, failed, lost)",
+    ("listing", "outcome"),
+    registry=WORKER_REGISTRY,
+)
 TASKS_LOST = Counter(
     "reelmill_tasks_lost_total",
     "Tasks that were queued again because their worker sent no heartbeats",
