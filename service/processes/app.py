@@ -14,7 +14,7 @@ from service.guard.guard import Guard
 from service.identity.tokens import TokenVerifier
 from service.routers import agent, queries, session, sign_in, studio
 from service.routers.authentication.credentials import PUBLIC_PATHS, Authentication
-from service.routers.catalog import datasets, experiments, signed_uploads, uploads, usage
+from service.routers.catalog import bucket_events, datasets, experiments, follow, signed_uploads, uploads, usage
 from service.routers.http import problem_types, problems
 from service.routers.http.content_negotiation import require_json_acceptable
 from service.routers.http.dependencies import Resources
@@ -35,6 +35,8 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     sign_in.router,
     experiments.router,
     datasets.router,
+    follow.router,
+    bucket_events.router,
     uploads.router,
     signed_uploads.router,
     frame_images.router,

@@ -86,6 +86,10 @@ DEAD_LETTERS = Gauge(
 RENDERS_SUBMITTED = Counter(
     "reelmill_renders_asked_total", "Submitted renders: new, or already known", ("answer",), registry=REGISTRY
 )
+BUCKET_EVENTS = Counter("reelmill_bucket_events_total", "Records of bucket notifications", registry=REGISTRY)
+HINTS = Counter(
+    "reelmill_hints_total", "Followed datasets that are looked at sooner because of an event", registry=REGISTRY
+)
 FILES_LOST = Counter(
     "reelmill_lost_files_total",
     "Files of the service that were gone or damaged when read",

@@ -31,6 +31,8 @@ FIRST_FAILURE_GAP_S, LONGEST_FAILURE_GAP_S = 5, 300
 # Whoever shows no sign of life for so long has lost the look.
 LOOK_TIMEOUT_S = 6
 
+# Kinds of changes that `changes` counts.
+CHANGES = ("appended", "late", "replaced", "vanished")
 # What the catalogue shows of it: a column for queries of `datasets`.
 SHOWN = ("since", "looked_at", "changed_at", "problem", "changes")
 FOLLOW = (

@@ -50,7 +50,6 @@ COUNT_CHANGES = text("""
         count(*) FILTER (WHERE is_gone) AS vanished
     FROM both_
 """)
-CHANGES = ("appended", "late", "replaced", "vanished")
 
 
 async def prepare_known(connection: AsyncConnection, dataset: UUID, passing: Sequence[str]) -> None:
