@@ -236,15 +236,18 @@ def ingest(
     checksum: Annotated[
         bool, typer.Option("--checksum", help="compare contents, not times; where the store has no MD5, send all again")
     ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="go on with what appears, until interrupted")] = False,
 ) -> None:
     """Upload the new and changed files of a folder into a dataset; run it again after an interruption to resume.
 
     What is left out is named. The exit code is 65 if frames or source videos are among it.
     """
-    from service.commands.ingest import IngestTarget, ingest_with_progress
+    from service.commands.ingest import IngestTarget, ingest_while_growing, ingest_with_progress
 
     with client_errors_to_exit_codes():
         target = IngestTarget(experiment, dataset, kind)
+        if follow:
+            _run_async(ingest_while_growing(config.load(), folder, target, checksum))
         if not _run_async(ingest_with_progress(config.load(), folder, target, checksum)):
             raise typer.Exit(LEFT_OUT)
 

@@ -227,6 +227,97 @@ async def ingest_with_progress(settings: Settings, folder: Path, target: IngestT
     return result.is_complete
 
 
+# A file counts when it is the same in two looks that are so far apart. While the service is away, looks wait longer.
+FOLLOW_INTERVAL_S, MAX_OUTAGE_PAUSE_S = 2.0, 30.0
+# The size and the time of the last change of a file.
+FileVersion = tuple[int, int]
+
+
+class FolderFollower:
+    """Uploads what appears or changes in a folder into a dataset, which the service follows.
+
+    `tell` is called with a line for people."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, folder: Path, target: IngestTarget, tell: Callable[[str], None]
+    ) -> None:
+        self._client, self._folder, self._target, self._tell = client, folder, target, tell
+        self._before: dict[str, FileVersion] = {}
+        self._done: dict[str, FileVersion] = {}
+        self._dataset = ""
+        self.sent = 0
+
+    async def step(self, checksum: bool = False) -> int:
+        """Upload the files that have not changed since the last step; returns how many were sent.
+
+        Raises as `ingest_survey`, but for a folder that has nothing yet. What was sent before is not sent again.
+        """
+        survey = await asyncio.to_thread(_survey_or_nothing, self._folder, self._target.kind)
+        now = {name: (status.st_size, status.st_mtime_ns) for name, status in survey.files.items()}
+        ready = [name for name in now if now[name] == self._before.get(name) and now[name] != self._done.get(name)]
+        self._before = now
+        if not ready:
+            return 0
+        await self._open()
+        stored = await _list_stored(self._client, self._dataset, checksum)
+        missing = [name for name in ready if not stored.has_same(self._folder, name, survey.files[name])]
+        uploader = Uploader(self._client, survey, self._dataset, lambda _: None)
+        await uploader.upload_all(missing)
+        self._done |= {name: now[name] for name in ready}
+        self.sent += uploader.sent
+        for left in survey.left_out:
+            if left.name in now:
+                self._tell(f"not uploaded: {left}")
+        return uploader.sent
+
+    async def _open(self) -> None:
+        """Create the dataset if it is missing, and have the service follow it: it scans by itself."""
+        if self._dataset:
+            return
+        experiment = await _get_or_create_experiment(self._client, self._target.experiment)
+        dataset = (await _get_or_create_dataset(self._client, experiment, self._target))["id"]
+        path = f"/api/datasets/{dataset}/follow"
+        json_or_raise(await send_with_retries(lambda: self._client.put(path)))
+        self._dataset = dataset
+        self._tell(f"dataset {dataset}: it is followed, so that files become frames by themselves")
+
+
+def _survey_or_nothing(folder: Path, kind: SourceKind) -> FolderSurvey:
+    try:
+        return survey_folder(folder, kind)
+    except FolderError:
+        return FolderSurvey(folder, kind)
+
+
+def _is_outage(error: httpx.TransportError | ApiError) -> bool:
+    """Whether the service may do later what it has not done now."""
+    return isinstance(error, httpx.TransportError) or (
+        isinstance(error, ApiError) and error.status in (429, *range(500, 600))
+    )
+
+
+async def ingest_while_growing(settings: Settings, folder: Path, target: IngestTarget, checksum: bool = False) -> None:
+    """Follow the folder until interrupted, also while the service is away. Raises ApiError for what it refuses."""
+
+    def tell(line: str) -> None:
+        console.print(line, markup=False)
+
+    async with open_client(settings) as client:
+        follower, pause_s = FolderFollower(client, folder, target, tell), FOLLOW_INTERVAL_S
+        tell(f"following {printable(str(folder))}: end it with Ctrl-C")
+        while True:
+            try:
+                if sent := await follower.step(checksum):
+                    tell(f"{sent} files sent, {follower.sent} since the start")
+                pause_s = FOLLOW_INTERVAL_S
+            except (httpx.TransportError, ApiError) as error:
+                if not _is_outage(error):
+                    raise
+                pause_s = min(2 * pause_s, MAX_OUTAGE_PAUSE_S)
+                tell(f"the service is away ({type(error).__name__}): next attempt in {pause_s:g} s")
+            await asyncio.sleep(pause_s)
+
+
 def _summary_lines(result: IngestResult) -> Iterator[str]:
     dataset = result.dataset
     yield f"dataset {dataset['id']}: {dataset['frame_count']} frames, {dataset['bytes']} bytes"
