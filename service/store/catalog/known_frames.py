@@ -20,6 +20,7 @@ CREATE_KNOWN = text(f"""
     CREATE TEMP TABLE known_frames AS
     SELECT {_COLUMNS} FROM frames
     WHERE dataset_id = :dataset AND captured_named IS NOT NULL AND (problem IS NULL OR problem <> ALL(:passing))
+        AND key COLLATE "C" > :after
 """)
 INDEX_KNOWN = text("CREATE INDEX ON known_frames (key)")
 SELECT_KNOWN = text(f"""
@@ -33,6 +34,15 @@ SELECT_UP_TO = text(f"""
         AND key COLLATE "C" <= :after
 """)
 SELECT_LAST = text("SELECT key, index AS place FROM frames WHERE dataset_id = :dataset ORDER BY index DESC LIMIT 1")
+# Where names tell times, each new name may change what all of them mean.
+ARE_LAST = text("""
+    SELECT NOT EXISTS (SELECT FROM frames WHERE dataset_id = :dataset
+            AND (captured_named IS DISTINCT FROM false OR key COLLATE "C" > :after))
+        AND NOT EXISTS (SELECT FROM scanned_frames
+            WHERE (sort_key, key) <= (CAST(:last_sort_key AS text) COLLATE "C", CAST(:last_key AS text) COLLATE "C"))
+        AND (EXISTS (SELECT FROM scanned_frames WHERE named_at IS NULL) OR NOT EXISTS (SELECT FROM scanned_frames))
+""")
+COUNT_NEW = text("SELECT count(DISTINCT key) AS appended, 0 AS late, 0 AS replaced, 0 AS vanished FROM scanned_frames")
 COUNT_CHANGES = text("""
     WITH old AS (
         SELECT key COLLATE "C" AS key, max(etag) AS etag, max(size) AS size FROM frames
@@ -52,10 +62,11 @@ COUNT_CHANGES = text("""
 """)
 
 
-async def prepare_known(connection: AsyncConnection, dataset: UUID, passing: Sequence[str]) -> None:
-    """Create the temporary table for `find_known`. Frames whose problem is one of `passing` are not known."""
+async def prepare_known(connection: AsyncConnection, dataset: UUID, after: str, passing: Sequence[str]) -> None:
+    """Create the temporary table for `find_known`, of the keys behind `after`. Frames whose problem is one of `passing`
+    are not known."""
     await connection.execute(DROP_KNOWN)
-    await connection.execute(CREATE_KNOWN, {"dataset": dataset, "passing": list(passing)})
+    await connection.execute(CREATE_KNOWN, {"dataset": dataset, "after": after, "passing": list(passing)})
     await connection.execute(INDEX_KNOWN)
     await connection.commit()
 
@@ -93,12 +104,29 @@ def _known_frame(row: RowMapping) -> ScannedFrame:
     )
 
 
-async def count_frame_changes(connection: AsyncConnection, dataset: UUID) -> dict[str, int]:
-    """How many objects the staged frames add at the end (`appended`) or before (`late`), replace, and lack."""
+async def are_last(connection: AsyncConnection, dataset: UUID, after: str) -> bool:
+    """Whether the staged frames sort behind those of the dataset, whose keys are not behind `after`, and change nothing
+    about them."""
+    values = await _last_frame(connection, dataset) | {"after": after}
+    found = bool(await connection.scalar(ARE_LAST, values))
+    await connection.commit()
+    return found
+
+
+async def count_frame_changes(connection: AsyncConnection, dataset: UUID, *, only_new: bool) -> dict[str, int]:
+    """How many objects the staged frames add at the end (`appended`) or before (`late`), replace, and lack.
+
+    `only_new`: they are to be appended.
+    """
+    if only_new:
+        return dict((await connection.execute(COUNT_NEW)).mappings().one())
+    return dict((await connection.execute(COUNT_CHANGES, await _last_frame(connection, dataset))).mappings().one())
+
+
+async def _last_frame(connection: AsyncConnection, dataset: UUID) -> dict[str, Any]:
     last = (await connection.execute(SELECT_LAST, {"dataset": dataset})).first()
     last_key = last.key if last else ""
-    values = {"dataset": dataset, "last_key": last_key, "last_sort_key": natural_key(last_key)}
-    return dict((await connection.execute(COUNT_CHANGES, values)).mappings().one())
+    return {"dataset": dataset, "last_key": last_key, "last_sort_key": natural_key(last_key)}
 
 
 async def count_source_changes(

@@ -44,6 +44,12 @@ _SELECT_FRAMES = """
 INSERT_FRAMES = text(f"""
     INSERT INTO frames (dataset_id, index, {_FRAME_COLUMNS}) SELECT :dataset, f.* FROM ({_SELECT_FRAMES}) f
 """)
+APPEND_FRAMES = text(f"""
+    INSERT INTO frames (dataset_id, index, {_FRAME_COLUMNS})
+    SELECT :dataset, index + (SELECT coalesce(max(index) + 1, 0) FROM frames WHERE dataset_id = :dataset),
+        {_FRAME_COLUMNS}
+    FROM ({_SELECT_FRAMES}) f
+""")
 PLACE_FRAMES = text(f"CREATE TEMP TABLE placed_frames ON COMMIT DROP AS {_SELECT_FRAMES}")
 ANALYZE_PLACED = text("ANALYZE placed_frames")
 # Most frames of a dataset that grows are as they were: they are not written again.
@@ -183,6 +189,13 @@ async def replace_frames(connection: AsyncConnection, dataset: UUID) -> bool:
     await connection.execute(INSERT_FRAMES, {"dataset": dataset, "named": named})
     await connection.execute(DROP_STAGING)
     return named
+
+
+async def append_frames(connection: AsyncConnection, dataset: UUID) -> bool:
+    """Write the staged frames behind the others: see `known_frames.are_last`."""
+    await connection.execute(APPEND_FRAMES, {"dataset": dataset, "named": False})
+    await connection.execute(DROP_STAGING)
+    return False
 
 
 async def update_frames(connection: AsyncConnection, dataset: UUID) -> bool:

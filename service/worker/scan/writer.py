@@ -50,7 +50,7 @@ class ScanWriter:
         self._target: ScanTarget | None = None
         self._before: DatasetRow | None = None
         self._staging: AsyncConnection | None = None
-        self._staged, self._measured = 0, True
+        self._staged, self._measured, self._earlier = 0, True, False
         self._began = time.monotonic()
 
     async def begin(self) -> ScanTarget | None:
@@ -64,15 +64,21 @@ class ScanWriter:
         target = ScanTarget(row.id, row.kind, row.bucket, row.prefix, known=known, after=after)
         self._target, self._before = target, row
         if known and row.kind == "frames":
-            await self._prepare_known(target)
+            connection = await self._open_staging()
+            await known_frames.prepare_known(connection, target.id, after, PASSING_PROBLEMS)
         return target
 
-    async def _prepare_known(self, target: ScanTarget) -> None:
-        connection = await self._open_staging()
-        await known_frames.prepare_known(connection, target.id, PASSING_PROBLEMS)
-        if target.after:
-            async for rows in known_frames.frames_up_to(connection, target.id, target.after):
+    async def _stage_earlier(self) -> None:
+        """Stage the frames of the objects that are not listed again, once."""
+        after, self._earlier = self._require_target().after if not self._earlier else "", True
+        if after:
+            async for rows in known_frames.frames_up_to(await self._open_staging(), self._dataset, after):
                 await self.stage(rows)
+
+    async def _may_append(self, connection: AsyncConnection) -> bool:
+        """Whether what is staged can be written behind the other frames, which need not be staged then."""
+        after = self._require_target().after
+        return bool(after) and not self._earlier and await known_frames.are_last(connection, self._dataset, after)
 
     async def advance(self, examined: int) -> None:
         async with self._database.service_transaction() as connection:
@@ -95,20 +101,27 @@ class ScanWriter:
         if self._require_target().known:
             async with connection.begin():
                 state = await follows.lock(connection, self._dataset)
-            self._measured = state is None or self._staged >= 2 * state.measured
+            before = self._before.frame_count if self._before and self._require_target().after else 0
+            self._measured = state is None or before + self._staged >= 2 * state.measured
         if not self._measured:
             return []
+        await self._stage_earlier()
         return [dict(row) for row in await frame_scan.sample_frames(connection, min(count, MAX_SAMPLED_FRAMES))]
 
     async def finish_frames(self, result: ScanResult) -> ScanSummary:
-        connection = await self._open_staging()
+        connection, write = await self._open_staging(), frame_scan.replace_frames
+        if self._require_target().known:
+            write = frame_scan.append_frames if await self._may_append(connection) else frame_scan.update_frames
+        if write is not frame_scan.append_frames:
+            await self._stage_earlier()
         async with connection.begin():
             if not await self._lock(connection):
                 return ScanSummary("gone")
-            state = await follows.lock(connection, self._dataset)
-            changes = await known_frames.count_frame_changes(connection, self._dataset) if state else {}
-            replace = frame_scan.update_frames if self._require_target().known else frame_scan.replace_frames
-            named = await replace(connection, self._dataset)
+            state, changes = await follows.lock(connection, self._dataset), dict[str, int]()
+            if state is not None:
+                only_new = write is frame_scan.append_frames
+                changes = await known_frames.count_frame_changes(connection, self._dataset, only_new=only_new)
+            named = await write(connection, self._dataset)
             facts = await frame_scan.summarize_frames(connection, self._dataset, named=named)
             if self._measured:
                 facts["levels"] = result.levels
