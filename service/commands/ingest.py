@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 from rich.console import Console
@@ -17,6 +17,7 @@ from service.commands.local_files import FolderError as FolderError
 from service.commands.local_files import FolderSurvey, LeftOut, StoredFiles, nothing_to_upload, printable, survey_folder
 from service.commands.uploads import Uploader
 from service.config import Settings
+from service.errors import first_line
 from service.plan.names.media_names import describe_exclusions
 from service.plan.render_plan import SourceKind
 
@@ -229,6 +230,8 @@ async def ingest_with_progress(settings: Settings, folder: Path, target: IngestT
 
 # A file counts when it is the same in two looks that are so far apart. While the service is away, looks wait longer.
 FOLLOW_INTERVAL_S, MAX_OUTAGE_PAUSE_S = 2.0, 30.0
+# What is answered so may be answered otherwise later.
+TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 # The size and the time of the last change of a file.
 FileVersion = tuple[int, int]
 
@@ -262,9 +265,11 @@ class FolderFollower:
         stored = await _list_stored(self._client, self._dataset, checksum)
         missing = [name for name in ready if not stored.has_same(self._folder, name, survey.files[name])]
         uploader = Uploader(self._client, survey, self._dataset, lambda _: None)
-        await uploader.upload_all(missing)
+        try:
+            await uploader.upload_all(missing)
+        finally:
+            self.sent += uploader.sent
         self._done |= {name: now[name] for name in ready}
-        self.sent += uploader.sent
         for left in survey.left_out:
             if left.name in now:
                 self._tell(f"not uploaded: {left}")
@@ -289,33 +294,31 @@ def _survey_or_nothing(folder: Path, kind: SourceKind) -> FolderSurvey:
         return FolderSurvey(folder, kind)
 
 
-def _is_outage(error: httpx.TransportError | ApiError) -> bool:
-    """Whether the service may do later what it has not done now."""
-    return isinstance(error, httpx.TransportError) or (
-        isinstance(error, ApiError) and error.status in (429, *range(500, 600))
-    )
+async def follow_folder(follower: FolderFollower, tell: Callable[[str], None], checksum: bool = False) -> NoReturn:
+    """Step until cancelled, also while the service is away. Raises ApiError for what it refuses."""
+    pause_s = FOLLOW_INTERVAL_S
+    while True:
+        try:
+            if sent := await follower.step(checksum):
+                tell(f"{sent} files sent, {follower.sent} since the start")
+            pause_s = FOLLOW_INTERVAL_S
+        except (httpx.TransportError, ApiError) as error:
+            if isinstance(error, ApiError) and error.status != TOO_MANY_REQUESTS and error.status < SERVER_ERROR:
+                raise
+            pause_s = min(2 * pause_s, MAX_OUTAGE_PAUSE_S)
+            tell(f"the service is away ({first_line(error)}): next attempt in {pause_s:g} s")
+        await asyncio.sleep(pause_s)
 
 
 async def ingest_while_growing(settings: Settings, folder: Path, target: IngestTarget, checksum: bool = False) -> None:
-    """Follow the folder until interrupted, also while the service is away. Raises ApiError for what it refuses."""
+    """Follow the folder until interrupted: see `follow_folder`."""
 
     def tell(line: str) -> None:
         console.print(line, markup=False)
 
     async with open_client(settings) as client:
-        follower, pause_s = FolderFollower(client, folder, target, tell), FOLLOW_INTERVAL_S
         tell(f"following {printable(str(folder))}: end it with Ctrl-C")
-        while True:
-            try:
-                if sent := await follower.step(checksum):
-                    tell(f"{sent} files sent, {follower.sent} since the start")
-                pause_s = FOLLOW_INTERVAL_S
-            except (httpx.TransportError, ApiError) as error:
-                if not _is_outage(error):
-                    raise
-                pause_s = min(2 * pause_s, MAX_OUTAGE_PAUSE_S)
-                tell(f"the service is away ({type(error).__name__}): next attempt in {pause_s:g} s")
-            await asyncio.sleep(pause_s)
+        await follow_folder(FolderFollower(client, folder, target, tell), tell, checksum)
 
 
 def _summary_lines(result: IngestResult) -> Iterator[str]:

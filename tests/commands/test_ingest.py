@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from service.commands import api_client
+from service.commands import ingest as ingest_module
 from service.commands.api_client import ApiError
-from service.commands.ingest import FolderError, IngestTarget, ingest
+from service.commands.ingest import FolderError, FolderFollower, IngestTarget, follow_folder, ingest
 from tests.support.data.media import jpeg, numbered_picture, video
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 from tests.support.processes.supervisor import running_supervisor
@@ -208,3 +209,29 @@ async def test_source_videos(api: CatalogueApi, tmp_path: Path) -> None:
     async with api.client("alice") as client:
         result = await ingest(client, tmp_path / "videos", IngestTarget("run", "film", "video"), lambda *_: None)
     assert (result.dataset["frame_count"], result.dataset["bytes"]) == (30, len(data) + len(free))
+
+
+async def test_a_folder_is_followed_through_an_outage(
+    api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a service that fails has not taken is sent when it works again; what it refuses for good ends it."""
+    monkeypatch.setattr(ingest_module, "FOLLOW_INTERVAL_S", 0.05)
+    lines: list[str] = []
+    client, transport = _unreliable_client(api, None, 500, 502)
+    async with client:
+        follower = FolderFollower(client, folder, TARGET, lines.append)
+        following = asyncio.create_task(follow_folder(follower, lines.append))
+        await _until_stored(api, 12)
+        (folder / "f99.jpg").write_bytes(jpeg(numbered_picture(9)))
+        await _until_stored(api, 13)
+        assert sum("the service is away" in line for line in lines) >= 1, lines
+        transport.faults.append(403)
+        (folder / "f100.jpg").write_bytes(jpeg(numbered_picture(10)))
+        with pytest.raises(ApiError, match="no room left"):
+            await following
+
+
+async def _until_stored(api: CatalogueApi, count: int) -> None:
+    async with asyncio.timeout(60):
+        while sum([len(page) async for page in api.objects.list("reelmill", "frames/")]) < count:
+            await asyncio.sleep(0.05)

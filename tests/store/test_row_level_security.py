@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from service.ids import Subject
-from service.store.catalog import experiments
+from service.store.catalog import experiments, follows
 from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.experiments import ExperimentFilter
 from service.store.database import Caller, Database, switch_to_service_role
@@ -17,6 +17,7 @@ from service.store.keyset import PageRequest
 from service.store.renders import queries
 from service.store.tables import datasets, frames, renders, requesters, sources
 from service.store.tables import experiments as experiment_rows
+from service.store.tables import follows as followed
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.servers.databases import fresh_database
 
@@ -65,6 +66,7 @@ async def tree(database: Database) -> Tree:
             await add_render(connection, dataset)
             source = {"dataset_id": dataset.id, "number": 0, "key": "k", "size": 1, "etag": "e"}
             await connection.execute(insert(sources).values(**source, first_index=0, frame_count=0, pts=b""))
+            await follows.follow(connection, dataset.id, "alice")
             made[visibility] = dataset
     return made
 
@@ -81,7 +83,7 @@ async def test_what_is_seen(database: Database, tree: Tree, who: Caller) -> None
         assert await experiments.count(connection, ExperimentFilter()) == len(expected)
         ids = {row.id for row in await connection.execute(select(datasets.c.id))}
         assert ids == {dataset.id for dataset in expected.values()}
-        for table, each in ((frames, 3), (sources, 1), (renders, 1)):
+        for table, each in ((frames, 3), (sources, 1), (renders, 1), (followed, 1)):
             assert await connection.scalar(select(func.count()).select_from(table)) == each * len(expected), table.name
 
 
@@ -124,6 +126,8 @@ async def test_nobody_writes_frames_renders_or_tasks(database: Database, tree: T
     assert await _is_refused(database, who, update(renders).values(phase="queued"))
     assert await _is_refused(database, who, update(requesters).values(priority=9))
     assert await _is_refused(database, who, insert(requesters).values(render_id=dataset, subject=who.subject))
+    assert await _is_refused(database, who, text("UPDATE follows SET due_at = now()"))
+    assert await _is_refused(database, who, text("SELECT worker FROM follows"))
     assert await _is_refused(database, who, text("SELECT * FROM tasks"))
     assert await _is_refused(database, who, text("SELECT * FROM attempts"))
     assert await _is_refused(database, who, text("SELECT * FROM transitions"))

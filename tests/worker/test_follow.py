@@ -34,6 +34,7 @@ from tests.support.servers.s3_server import ANY_STORE, s3_server
 pytestmark = pytest.mark.anyio
 SOURCES = "camera=alice"
 SERVER = s3_server()
+PAUSE_S = 0.2
 # Requests take longer than writing files.
 OBJECTS = 120 if ANY_STORE == "s3" else 300
 # Pictures of every number, so that each object has its own content.
@@ -156,7 +157,7 @@ async def change_for_a_while(camera: Camera, objects: int) -> None:
                 await camera.write(late.pop(0))
         if number % 15 == 0:
             await camera.tell()
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(PAUSE_S)
     for number in late:
         await camera.write(number)
     await camera.tell()
