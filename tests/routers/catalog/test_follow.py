@@ -125,7 +125,14 @@ CEPH = {
             "eventName": "ObjectRemoved:Delete",
             "s3": {
                 "bucket": {"name": "camera", "arn": "arn:aws:s3:default::camera", "id": "abc"},
-                "object": {"key": "day/f 1.jpg", "size": 0, "etag": "", "versionId": "", "metadata": [], "tags": []},
+                "object": {
+                    "key": "day/f 1+é%.jpg",
+                    "size": 1,
+                    "eTag": "9d",
+                    "versionId": "",
+                    "metadata": [],
+                    "tags": [],
+                },
             },
             "eventId": "",
             "opaqueData": "me@example.com",
@@ -172,3 +179,16 @@ async def test_other_bodies_are_refused(alice: httpx.AsyncClient, event: Any, po
     answer = await alice.post(EVENTS, json=event)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+async def test_the_token_may_be_a_password_there_and_nowhere_else(api: CatalogueApi) -> None:
+    """Ceph RGW sends the name and password of its endpoint's address."""
+    async with api.client("ceph", "events:write", "catalog:read") as client:
+        token = client.headers.pop("Authorization").removeprefix("Bearer ")
+        for sent, status in ((("store", token), 202), (("store", "guess"), 401), (("store", ""), 401)):
+            answer = await client.post(EVENTS, json=CEPH, auth=sent)
+            assert answer.status_code == status, answer.text
+        assert (await client.get("/api/experiments", auth=("store", token))).status_code == 401
+        for header in ("Basic", "Basic !", "Basic " + "gICA", "basic"):
+            answer = await client.post(EVENTS, json=CEPH, headers={"Authorization": header})
+            assert answer.status_code == 401, header
