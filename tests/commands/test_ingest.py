@@ -231,6 +231,20 @@ async def test_a_folder_is_followed_through_an_outage(
             await following
 
 
+async def test_a_file_waits_until_it_has_stopped_growing(api: CatalogueApi, tmp_path: Path) -> None:
+    picture, path = jpeg(numbered_picture(1)), tmp_path / "new" / "f1.jpg"
+    path.parent.mkdir()
+    async with api.client("alice") as client:
+        follower = FolderFollower(client, path.parent, TARGET, lambda line: None)
+        assert await follower.step() == 0, "the folder has nothing yet"
+        for end in (100, 200, len(picture)):
+            path.write_bytes(picture[:end])
+            assert await follower.step() == 0
+        assert [await follower.step(), await follower.step()] == [1, 0]
+        path.write_bytes(jpeg(numbered_picture(20)))
+        assert [await follower.step(), await follower.step()] == [0, 1], "it has changed"
+
+
 async def _until_stored(api: CatalogueApi, count: int) -> None:
     async with asyncio.timeout(60):
         while sum([len(page) async for page in api.objects.list("reelmill", "frames/")]) < count:

@@ -66,7 +66,7 @@ async def read(database: Database, query: str) -> Any:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while not await condition():
             await asyncio.sleep(0.1)
 
