@@ -25,7 +25,7 @@ MAX_FOLLOWED = 200
 BUSY_GAP_S, IDLE_GAP_S, HINT_GAP_S, BUSY_FOR_S = 3, 6, 1, 60
 # Whole listings take at most a fifth of the time; in between, only what is behind the last key is listed. Where that is
 # no cheaper, every listing is whole.
-WHOLE_SHARE, LONGEST_WHOLE_GAP_S, OBJECTS_OF_ONE_PAGE = 5, 300, 1000
+WHOLE_SHARE, OBJECTS_OF_ONE_PAGE = 5, 1000
 # After failures, gaps double up to the longest.
 FIRST_FAILURE_GAP_S, LONGEST_FAILURE_GAP_S = 5, 300
 # Whoever shows no sign of life for so long has lost the look.
@@ -73,7 +73,7 @@ _LOOKED = f"""
     alive_at = NULL, worker = NULL, looked_at = now(), due_at = {_NEXT},
     listing_s = CASE WHEN :whole THEN CAST(:seconds AS float8) ELSE listing_s END,
     whole_at = CASE WHEN :whole THEN now() + make_interval(
-        secs => least({WHOLE_SHARE} * CAST(:seconds AS float8), {LONGEST_WHOLE_GAP_S})) ELSE whole_at END
+        secs => {WHOLE_SHARE} * CAST(:seconds AS float8)) ELSE whole_at END
 """
 RECORD_UNCHANGED = text(f"UPDATE follows SET {_LOOKED}, failures = 0, problem = NULL {_OWN}")
 RECORD_CHANGED = text(f"UPDATE follows SET {_LOOKED} {_OWN}")

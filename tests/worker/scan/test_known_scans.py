@@ -17,6 +17,7 @@ from service.plan.render_plan import ObjectRef
 from service.store.catalog import datasets, follows
 from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectNotFound
+from service.worker import outcomes
 from service.worker.scan.dataset import scan_objects
 from service.worker.scan.store import ScanSummary
 from service.worker.scan.watch import ObjectWatch
@@ -27,13 +28,18 @@ from tests.support.data.dataset_folder import DatasetFolder
 pytestmark = pytest.mark.anyio
 
 
-async def known_scan(lab: DatasetFolder, after: str = "") -> ScanSummary:
-    """What a worker does after a look that found a change."""
+async def begin_known_scan(lab: DatasetFolder, after: str = "") -> ScanLease:
+    """What a look does that has found a change, and a worker that takes the scan."""
     async with lab.database.service_transaction() as connection:
         await datasets.enqueue_known_scan(connection, lab.id, after)
         task = await connection.scalar(text("SELECT id FROM tasks WHERE state = 'queued'"))
         lease = await leases.acquire(connection, TaskId(task), "worker")
     assert isinstance(lease, ScanLease)
+    return lease
+
+
+async def known_scan(lab: DatasetFolder, after: str = "") -> ScanSummary:
+    lease = await begin_known_scan(lab, after)
     async with open_scan_writer(lab.database, lab.id, lease) as writer:
         summary = await scan_objects(writer, lab.objects, lambda _: None, ObjectWatch(lambda key: None))
     async with lab.database.service_transaction() as connection:
@@ -191,6 +197,23 @@ async def test_a_dataset_that_is_scanned_so_can_be_rendered_meanwhile(followed: 
         tasks = (await connection.execute(text("SELECT id, payload FROM tasks"))).all()
     assert tasks == [(UUID(str(asked["id"])), None)], "who asks for a scan gets a full one"
     assert (await followed.row())["state"] == "scanning"
+
+
+async def test_a_dataset_keeps_what_it_has_when_such_a_scan_fails(followed: DatasetFolder) -> None:
+    followed.write_at("f1.jpg", media.jpeg(media.numbered_picture(1)))
+    await followed.scan()
+    query = text("SELECT problem, failures, due_at > now() + interval '9 s' AS waits FROM follows")
+    for failures, waits in ((1, False), (2, True)):
+        lease = await begin_known_scan(followed)
+        async with followed.database.service_transaction() as connection:
+            await outcomes.fail_task(connection, lease, "slot_died", "it ended three slots")
+            told = (await connection.execute(query)).one()
+        assert told == ("it ended three slots", failures, waits)
+        row = await followed.row()
+        assert (row["state"], row["error"], row["frame_count"]) == ("ready", None, 1)
+    await known_scan(followed)
+    async with followed.database.service_transaction() as connection:
+        assert (await connection.execute(query)).one()[:2] == (None, 0)
 
 
 async def test_a_bucket_that_is_away_is_not_an_empty_one(followed: DatasetFolder, tmp_path: Path) -> None:
