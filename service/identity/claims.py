@@ -15,6 +15,7 @@ Scope = Literal[
     "videos:render",
     "query:run",
     "agent:ask",
+    "events:write",
     "ops:read",
     "ops:write",
     "admin",

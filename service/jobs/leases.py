@@ -54,9 +54,14 @@ class AssembleLease(RenderLease):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanLease(Lease):
-    """Register the frames or videos of a dataset."""
+    """Register the frames or videos of a dataset.
+
+    `known`: what the last scan knows of unchanged objects is taken over; those up to the key `after` are not listed.
+    """
 
     dataset_id: DatasetId
+    known: bool = False
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +153,7 @@ def to_lease(row: RowMapping) -> Lease:
         case {"kind": "assemble", "render_id": render} if render is not None:
             return AssembleLease(**fence, render_id=RenderId(render))
         case {"kind": "scan", "dataset_id": dataset} if dataset is not None:
-            return ScanLease(**fence, dataset_id=DatasetId(dataset))
+            return ScanLease(**fence, dataset_id=DatasetId(dataset), **(row["payload"] or {}))
         case {"kind": "preview", "payload": dict(payload)}:
             return PreviewLease(**fence, payload=payload)
         case {"kind": "webhook", "payload": dict(payload)}:

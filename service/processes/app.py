@@ -16,7 +16,16 @@ from service.identity.tokens import TokenVerifier
 from service.periodic import run_periodically
 from service.routers import agent, queries, session, sign_in, studio
 from service.routers.authentication.credentials import PUBLIC_PATHS, Authentication
-from service.routers.catalog import bundles, datasets, experiments, signed_uploads, uploads, usage
+from service.routers.catalog import (
+    bucket_events,
+    bundles,
+    datasets,
+    experiments,
+    follow,
+    signed_uploads,
+    uploads,
+    usage,
+)
 from service.routers.http import problem_types, problems
 from service.routers.http.content_negotiation import require_json_acceptable
 from service.routers.http.dependencies import Resources
@@ -46,6 +55,8 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     sign_in.router,
     experiments.router,
     datasets.router,
+    follow.router,
+    bucket_events.router,
     uploads.router,
     bundles.router,
     signed_uploads.router,

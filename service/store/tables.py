@@ -108,6 +108,27 @@ frames = Table(
     Column("bits", Integer),
     Column("gray", Boolean),
     Column("form", Text),
+    Column("captured_named", Boolean, comment="captured_at is from the name; null: scanned before version 0023"),
+)
+
+follows = Table(
+    "follows",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    _timestamp_column("since"),
+    _timestamp_column("due_at"),
+    _timestamp_column("whole_at"),
+    Column("hinted", Boolean, nullable=False, server_default=text("false"), comment="by an event, since the last look"),
+    Column("lease", BigInteger, nullable=False, server_default="0"),
+    Column("worker", Text, comment="who looks now; null: nobody"),
+    Column("alive_at", DateTime(timezone=True), comment="the last sign of life of whoever looks now"),
+    *(_timestamp_column(name, required=False) for name in ("looked_at", "changed_at")),
+    Column("listing_s", Double, nullable=False, server_default="0", comment="seconds that a whole listing takes"),
+    Column("failures", Integer, nullable=False, server_default="0", comment="looks and scans that failed in a row"),
+    Column("problem", Text),
+    Column("listing", JSONB, comment="of the last scan: see catalog.scanned"),
+    Column("measured", BigInteger, nullable=False, server_default="0", comment="frames when levels were measured"),
+    Column("changes", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="objects since, by kind"),
 )
 
 sources = Table(

@@ -101,6 +101,10 @@ SCHEDULE_RUNS = Counter(
 SCHEDULE_TIMES_MISSED = Counter(
     "reelmill_schedule_times_missed_total", "Times of schedules for which a later run stands", registry=REGISTRY
 )
+BUCKET_EVENTS = Counter("reelmill_bucket_events_total", "Records of bucket notifications", registry=REGISTRY)
+HINTS = Counter(
+    "reelmill_hints_total", "Followed datasets that are looked at sooner because of an event", registry=REGISTRY
+)
 FILES_LOST = Counter(
     "reelmill_lost_files_total",
     "Files of the service that were gone or damaged when read",
@@ -143,6 +147,18 @@ UPLOADS_ABORTED = Counter(
 SEGMENTS_DAMAGED = Counter(
     "reelmill_segments_damaged_total",
     "Segments rendered again because an object of theirs was gone or damaged",
+    registry=WORKER_REGISTRY,
+)
+FOLLOWED_OBJECTS = Counter(
+    "reelmill_followed_objects_total",
+    "Objects that scans of followed datasets found appended, late, replaced or vanished",
+    ("change",),
+    registry=WORKER_REGISTRY,
+)
+LOOKS = Counter(
+    "reelmill_looks_total",
+    "Looks at followed datasets: what was listed (tail, whole), and what came of it (unchanged, changed, failed, lost)",
+    ("listing", "outcome"),
     registry=WORKER_REGISTRY,
 )
 TASKS_LOST = Counter(

@@ -16,7 +16,7 @@ from service.jobs.retries import retry_class
 from service.store.cache import previews, segments
 from service.store.cache.previews import StoredPreview
 from service.store.cache.segments import CacheEntry
-from service.store.catalog import scan
+from service.store.catalog import datasets, follows, scan
 from service.store.objects.digests import WrittenObject
 from service.store.objects.keys import segment_key
 from service.store.renders import lifecycle, queries
@@ -89,7 +89,15 @@ async def fail_task(connection: AsyncConnection, lease: Lease, code: str, reason
     if isinstance(lease, RenderLease):
         await lifecycle.fail_render(connection, lease.render_id, error)
     if isinstance(lease, ScanLease):
+        await _fail_scan(connection, lease, reason)
+
+
+async def _fail_scan(connection: AsyncConnection, lease: ScanLease, reason: str) -> None:
+    """A followed dataset keeps what it has, unless somebody waits for the scan."""
+    row = await datasets.lock(connection, lease.dataset_id)
+    if row is not None and (not lease.known or row.state == "scanning"):
         await scan.update_dataset(connection, lease.dataset_id, {"state": "failed", "error": reason})
+    await follows.record_failed_scan(connection, lease.dataset_id, reason)
 
 
 async def complete_cached_segment(

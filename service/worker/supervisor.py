@@ -22,6 +22,7 @@ from service.worker.devices.canaries import DeviceSource, local_device_source
 from service.worker.devices.monitor import DeviceMonitor
 from service.worker.devices.placement import GpuPlacement
 from service.worker.dispatcher import Dispatcher
+from service.worker.follow import Follower
 from service.worker.maintenance import Maintenance
 from service.worker.registration import Registration
 from service.worker.settings import WorkerSettings
@@ -75,7 +76,8 @@ class Supervisor:
         objects = open_object_store(self._config.objects, self._config.home)
         maintenance = Maintenance(self._database, objects, self._settings)
         watching = PeriodicTask("object processes", OBJECTS_INTERVAL_S, self.slots.check_object_processes)
-        periodic = (self.heartbeat, watching, *maintenance.periodic_tasks())
+        follower = Follower(self._database, objects, self._config.objects.source_rules, self.name)
+        periodic = (self.heartbeat, watching, follower.periodic_task(), *maintenance.periodic_tasks())
         background = [
             asyncio.create_task(work)
             for work in (*map(run_periodically, periodic), self._keeper.run(), self._webhooks.run(), self.devices.run())
@@ -87,7 +89,7 @@ class Supervisor:
         finally:
             for task in background:
                 task.cancel()
-            await asyncio.gather(*background, self.slots.stop(), return_exceptions=True)
+            await asyncio.gather(*background, follower.stop(), self.slots.stop(), return_exceptions=True)
             await self._unregister()
             await objects.close()
 

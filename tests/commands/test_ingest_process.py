@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +134,38 @@ def test_interrupted(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in errors, errors
+
+
+def test_a_folder_is_followed_until_it_is_interrupted(service: RunningService, tmp_path: Path) -> None:
+    """The service registers what is sent by itself."""
+    folder = tmp_path / "growing"
+    folder.mkdir()
+    variables = {"REELMILL_URL": service.url, "REELMILL_TOKEN": service.token("alice", SCOPES)}
+    with clean_environment(REELMILL_HOME=str(tmp_path), **variables):
+        command = [sys.executable, "-m", "service", "ingest", str(folder), "--experiment", "growing", "--follow"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        for name in ("f1.jpg", "f2.jpg"):
+            (folder / name).write_bytes(jpeg(numbered_picture(1)))
+            _until(lambda: name in _frame_keys(service, "growing"))  # noqa: B023 (called at once)
+        dataset = _dataset(service, "growing")
+        assert (dataset["frame_count"], dataset["followed"]) == (2, True)
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert "since the start" in out and "Traceback" not in err, out + err
+
+
+def _frame_keys(service: RunningService, experiment: str) -> list[str]:
+    with service.client("alice") as client:
+        found = client.get("/api/experiments", params={"q": experiment}).json()
+        datasets = client.get(f"/api/experiments/{found[0]['id']}/datasets").json() if found else []
+        frames = client.get(f"/api/datasets/{datasets[0]['id']}/frames").json() if datasets else []
+        return [frame["key"].rpartition("/")[2] for frame in frames]
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.3)

@@ -56,6 +56,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "POST /api/datasets/{dataset_id}/objects": {"content": bytes(1024)},  # an archive of no files
     "POST /api/datasets/{dataset_id}/uploads": {"json": {"files": [{"name": "a.jpg", "size": 1}]}},
     "PUT /api/datasets/{dataset_id}/uploads/{name}": {"content": b"x", "params": {"grant": "{grant}"}},
+    "POST /api/events/s3": {"json": {"Records": [{"s3": {"bucket": {"name": "b"}, "object": {"key": "k"}}}]}},
     "POST /api/datasets/{dataset_id}/frames/{index}/preview": {"json": {"scale": 0.5}},
     "GET /api/videos/events": {"params": {"job": "{job_id}"}},
     "POST /api/videos/generate": {"json": {"experiment_id": "{experiment_id}", "decimation_factor": 1, "fps": 10}},

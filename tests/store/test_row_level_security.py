@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from service.ids import Subject, new_uuid
-from service.store.catalog import experiments, presets
+from service.store.catalog import experiments, follows, presets
 from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.experiments import ExperimentFilter
 from service.store.database import Caller, Database, switch_to_service_role
@@ -20,6 +20,7 @@ from service.store.schedules.schedules import create as create_schedule
 from service.store.schedules.tables import schedule_runs, schedules
 from service.store.tables import datasets, frames, render_presets, renders, requesters, sources
 from service.store.tables import experiments as experiment_rows
+from service.store.tables import follows as followed
 from service.store.tables import presets as preset_rows
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.servers.databases import fresh_database
@@ -69,6 +70,7 @@ async def tree(database: Database) -> Tree:
             await add_render(connection, dataset)
             source = {"dataset_id": dataset.id, "number": 0, "key": "k", "size": 1, "etag": "e"}
             await connection.execute(insert(sources).values(**source, first_index=0, frame_count=0, pts=b""))
+            await follows.follow(connection, dataset.id, "alice")
             made[visibility] = dataset
     return made
 
@@ -85,7 +87,7 @@ async def test_what_is_seen(database: Database, tree: Tree, who: Caller) -> None
         assert await experiments.count(connection, ExperimentFilter()) == len(expected)
         ids = {row.id for row in await connection.execute(select(datasets.c.id))}
         assert ids == {dataset.id for dataset in expected.values()}
-        for table, each in ((frames, 3), (sources, 1), (renders, 1)):
+        for table, each in ((frames, 3), (sources, 1), (renders, 1), (followed, 1)):
             assert await connection.scalar(select(func.count()).select_from(table)) == each * len(expected), table.name
 
 
@@ -130,6 +132,8 @@ async def test_nobody_writes_frames_renders_or_tasks(database: Database, tree: T
     assert await _is_refused(database, who, insert(requesters).values(render_id=dataset, subject=who.subject))
     assert await _is_refused(database, who, update(schedules).values(enabled=False))
     assert await _is_refused(database, who, schedule_runs.delete())
+    assert await _is_refused(database, who, text("UPDATE follows SET due_at = now()"))
+    assert await _is_refused(database, who, text("SELECT worker FROM follows"))
     assert await _is_refused(database, who, text("SELECT * FROM tasks"))
     assert await _is_refused(database, who, text("SELECT * FROM attempts"))
     assert await _is_refused(database, who, text("SELECT * FROM transitions"))

@@ -107,6 +107,15 @@ class Exclusions:
         entry = self.counts.setdefault(label, {"count": 0, "example": path, "reason": exclusion.reason})
         entry["count"] += 1
 
+    def added_to(self, counts: Mapping[str, Mapping[str, Any]]) -> "Exclusions":
+        """Together with what was counted before."""
+        together = {label: dict(entry) for label, entry in counts.items()}
+        for label, entry in self.counts.items():
+            place = label if label in together or len(together) < MAX_LABELS else OTHERS
+            before = together.get(place)
+            together[place] = dict(entry) if before is None else before | {"count": before["count"] + entry["count"]}
+        return Exclusions(together)
+
     @property
     def total(self) -> int:
         return sum(entry["count"] for entry in self.counts.values())

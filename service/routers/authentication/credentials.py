@@ -1,5 +1,6 @@
 """The middleware that authenticates requests: by the Authorization header, or else by the session cookie."""
 
+import base64
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,6 +20,8 @@ PUBLIC_PATHS = re.compile(
 )
 # In an Accept header, without a weight of zero.
 HTML = re.compile(r"\btext/html\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
+# Stores that send notifications can often send a name and a password only, as part of the address.
+EVENTS_PATH = "/api/events/s3"
 SIGN_IN_PATH = "/api/session/oidc"
 
 
@@ -57,7 +60,8 @@ async def authenticate(scope: Scope, verifier: TokenVerifier, public_url: str) -
     """
     headers = Headers(scope=scope)
     if has_bearer_token(scope):
-        return await verifier.verify(bearer_token(headers))
+        password = basic_password(headers) if scope["path"] == EVENTS_PATH else None
+        return await verifier.verify(password or bearer_token(headers))
     service = service_origin(scope, public_url)
     cookie = SessionCookie.of(service)
     tokens = cookie.read(headers)
@@ -87,6 +91,17 @@ def bearer_token(headers: Headers) -> str:
     if scheme.lower() != "bearer":
         raise Unauthenticated("this needs a token: send the header `Authorization: Bearer <token>`")
     return token.strip()
+
+
+def basic_password(headers: Headers) -> str | None:
+    """The password of an Authorization header of the scheme Basic (RFC 7617); None if it has no such one."""
+    scheme, _, encoded = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() != "basic" or len(headers.getlist("authorization")) > 1:
+        return None
+    try:
+        return base64.b64decode(encoded.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return None
 
 
 def _session_error(cookie: SessionCookie, detail: str) -> Unauthenticated:

@@ -156,6 +156,24 @@ class LevelFacts(BaseModel):
     histogram: HistogramFacts
 
 
+class Follow(BaseModel):
+    """What came of following a dataset. The counts are of objects, since it is followed."""
+
+    since: datetime
+    looked_at: datetime | None = Field(
+        description="when everything that was there was last known; the `ETag` does not change with it"
+    )
+    changed_at: datetime | None = Field(description="when something that had changed was last taken over")
+    problem: str | None = Field(
+        None,
+        description="why nothing is found at present, such as a bucket that is away; looks go on with growing gaps",
+    )
+    appended: int = Field(description="came behind all others")
+    late: int = Field(description="came before others: the frames after them have higher indexes now")
+    replaced: int = Field(description="same name, other content")
+    vanished: int = Field(description="are gone; the frames after them have lower indexes now")
+
+
 class Dataset(BaseModel):
     """An ordered sequence of frames, and the facts that the last scan found."""
 
@@ -198,6 +216,17 @@ class Dataset(BaseModel):
                     "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                     "scanned": 899,
                     "levels": None,
+                    "followed": True,
+                    "follow": {
+                        "since": "2026-03-01T11:00:00Z",
+                        "looked_at": "2026-03-01T11:42:03Z",
+                        "changed_at": "2026-03-01T11:41:57Z",
+                        "problem": None,
+                        "appended": 899,
+                        "late": 0,
+                        "replaced": 0,
+                        "vanished": 0,
+                    },
                     "created_at": "2026-03-01T11:00:00Z",
                     "updated_at": "2026-03-01T11:00:05Z",
                 }
@@ -247,6 +276,8 @@ class Dataset(BaseModel):
     digest: str = Field(description="SHA-256 of the ordered keys, ETags and sizes")
     scanned: int = Field(description="objects that the scan has examined so far")
     levels: LevelFacts | None = Field(None, description="only for frames of more than 8 bits and for gray frames")
+    followed: bool = Field(False, description="new objects under its prefix become frames by themselves")
+    follow: Follow | None = Field(None, description="what came of it; null if it is not followed")
     created_at: datetime
     updated_at: datetime
 

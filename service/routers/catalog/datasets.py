@@ -1,6 +1,7 @@
 """Routes of datasets: register, read, rename, scan, delete, list frames."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from service.routers.catalog.dataset_models import (
     DatasetAndScan,
     DatasetChange,
     DatasetQuery,
+    Follow,
     Frame,
     IntervalGap,
     LevelFacts,
@@ -48,6 +50,7 @@ from service.routers.http.signing import SignerDep
 from service.store import deletion
 from service.store.catalog import datasets, frames
 from service.store.catalog.datasets import DatasetRow
+from service.store.catalog.follows import CHANGES
 from service.store.catalog.source_access import check_source, grant_for, refusal
 from service.store.database import Caller, Database, switch_to_service_role
 from service.store.objects.keys import experiment_prefix
@@ -72,8 +75,24 @@ def to_dataset(row: DatasetRow) -> Dataset:
         "levels": _level_facts(row.levels),
         "unreadable": [dict(problem) for problem in row.problems],
         "cadence": _cadence_facts(row.cadence),
+        "followed": row.follow is not None,
+        "follow": _follow_status(row.follow),
     }
     return Dataset(**{name: getattr(row, name) for name in Dataset.model_fields if name not in computed}, **computed)
+
+
+def dataset_etag(dataset: Dataset) -> str:
+    """The ETag, which a look that found nothing does not change."""
+    if dataset.follow is None:
+        return etag(dataset)
+    return etag(dataset.model_copy(update={"follow": dataset.follow.model_copy(update={"looked_at": None})}))
+
+
+def _follow_status(follow: Mapping[str, Any] | None) -> Follow | None:
+    if follow is None:
+        return None
+    counts = {kind: follow["changes"].get(kind, 0) for kind in CHANGES}
+    return Follow.model_validate({**follow, **counts})
 
 
 def _cadence_facts(cadence: Cadence | None) -> CadenceFacts | None:
@@ -162,7 +181,7 @@ async def register_dataset(
         else:
             await switch_to_service_role(connection)
             result = await _queue_scan(connection, row.id)
-    response.headers["ETag"] = etag(result.dataset)
+    response.headers["ETag"] = dataset_etag(result.dataset)
     return result
 
 
@@ -201,8 +220,8 @@ async def get_dataset(
     """Number, sizes, formats, bytes and capture times of the frames, gaps in their numbering, and unreadable frames."""
     async with database.caller_transaction(caller) as connection:
         dataset = to_dataset(await get_visible_dataset(connection, dataset_id))
-    response.headers["ETag"] = etag(dataset)
-    return not_modified_response(if_none_match, etag(dataset)) or dataset
+    response.headers["ETag"] = dataset_etag(dataset)
+    return not_modified_response(if_none_match, dataset_etag(dataset)) or dataset
 
 
 @router.patch(
@@ -223,9 +242,9 @@ async def change_dataset(
     """Only for the owner of the experiment and admins. With `If-Match`, only if the dataset has not changed since it
     was read; scans change it, too."""
     async with database.caller_transaction(caller) as connection:
-        require_match(if_match, etag(to_dataset(await lock_owned_dataset(connection, dataset_id, caller))))
+        require_match(if_match, dataset_etag(to_dataset(await lock_owned_dataset(connection, dataset_id, caller))))
         changed = to_dataset(await datasets.change(connection, dataset_id, body.model_dump()))
-    response.headers["ETag"] = etag(changed)
+    response.headers["ETag"] = dataset_etag(changed)
     return changed
 
 
@@ -250,7 +269,7 @@ async def delete_dataset(
     unfinished, unless `force` is set."""
     uploads = await _count_uploads(database, objects, caller, dataset_id) if frames else None
     async with database.caller_transaction(caller) as connection:
-        require_match(if_match, etag(to_dataset(await lock_owned_dataset(connection, dataset_id, caller))))
+        require_match(if_match, dataset_etag(to_dataset(await lock_owned_dataset(connection, dataset_id, caller))))
         await switch_to_service_role(connection)
         plan = await deletion.lock_for_deletion(connection, "dataset", dataset_id, objects.bucket)
         await deletion.execute_deletion(connection, plan, force=force, uploads=frames)

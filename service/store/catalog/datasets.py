@@ -7,13 +7,14 @@ from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Executable, RowMapping, Select, func, insert, select, text, update
+from sqlalchemy import Executable, RowMapping, Select, func, insert, null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import DatasetId, Subject, new_uuid
 from service.jobs import queue
 from service.plan.facts import Cadence, DatasetFacts
 from service.plan.tone import Levels
+from service.store.catalog.follows import FOLLOW
 from service.store.database import translate_integrity_errors
 from service.store.keyset import PageRequest, fetch_page
 from service.store.objects.keys import upload_prefix
@@ -25,7 +26,8 @@ SELECT_ACTIVE_SCAN = text("""
     WHERE dataset_id = :dataset AND kind = 'scan' AND state IN ('queued', 'running') ORDER BY created_at LIMIT 1
 """)
 MARK_SCANNING = text("""
-    UPDATE datasets SET state = 'scanning', error = NULL, scanned = 0, updated_at = now() WHERE id = :dataset
+    UPDATE datasets SET state = 'scanning', error = NULL, scanned = 0, updated_at = now()
+    WHERE id = :dataset AND state <> 'scanning'
 """)
 NAME_TAKEN = "the experiment has a dataset of that name already"
 
@@ -37,7 +39,8 @@ class DatasetRow(DatasetFacts):
     `bytes` is the size of all frames or source videos together, `sizes` and `gaps` list the most frequent frame sizes
     and the first gaps in the numbering, `scanned` counts the objects that the current scan has examined. `excluded`
     counts what the last scan left out, by label; `problems` counts unreadable frames, by reason. `source_grant` is that
-    of `source_rules.Reader`. Only `get` reads `owner`, which is the experiment's.
+    of `source_rules.Reader`. Only `get` reads `owner`, which is the experiment's. `follow` are the columns of `follows`
+    that the catalogue shows, if the dataset is followed.
     """
 
     prefix: str
@@ -52,6 +55,7 @@ class DatasetRow(DatasetFacts):
     problems: Sequence[dict[str, Any]] = ()
     source_grant: Grant | None = None
     owner: Subject | None = None
+    follow: Mapping[str, Any] | None = None
 
 
 # Columns whose values a DatasetRow has under the same name, as they are.
@@ -74,6 +78,7 @@ def to_dataset_row(row: RowMapping) -> DatasetRow:
         captured=None if row["captured_from"] is None else (row["captured_from"], row["captured_to"]),
         first_gap=row["gaps"][0]["number"] if row["gaps"] else None,
         owner=row.get("owner"),
+        follow=row.get("follow"),
     )
 
 
@@ -114,20 +119,21 @@ async def create(connection: AsyncConnection, experiment: UUID, values: dict[str
 
 async def get(connection: AsyncConnection, dataset: UUID) -> DatasetRow | None:
     """The dataset, with the `owner` of its experiment."""
-    query = select(datasets, experiments.c.owner).join(experiments).where(datasets.c.id == dataset)
+    query = select(datasets, experiments.c.owner, FOLLOW).join(experiments).where(datasets.c.id == dataset)
     return await fetch_dataset(connection, query)
 
 
 async def lock(connection: AsyncConnection, dataset: UUID) -> DatasetRow | None:
     """The dataset, locked until the end of the transaction; None if the caller may not change it."""
-    return await fetch_dataset(connection, select(datasets).where(datasets.c.id == dataset).with_for_update())
+    query = select(datasets, FOLLOW).where(datasets.c.id == dataset)
+    return await fetch_dataset(connection, query.with_for_update(of=datasets))
 
 
 async def change(connection: AsyncConnection, dataset: UUID, values: dict[str, Any]) -> DatasetRow:
     """Update an existing dataset and return it. Raises Conflict for a taken name."""
     query = update(datasets).where(datasets.c.id == dataset).values(**values, updated_at=func.clock_timestamp())
     async with translate_integrity_errors(NAME_TAKEN):
-        return to_dataset_row((await connection.execute(query.returning(datasets))).mappings().one())
+        return to_dataset_row((await connection.execute(query.returning(datasets, FOLLOW))).mappings().one())
 
 
 async def note_upload_urls(connection: AsyncConnection, dataset: UUID, expires_at: datetime) -> bool:
@@ -150,7 +156,7 @@ async def list_page(
     keys = select(datasets.c.id, datasets.c.created_at, datasets.c.name)
     documents = (datasets.c.sizes, datasets.c.gaps, datasets.c.problems, datasets.c.excluded, datasets.c.levels)
     found, shown = await fetch_page(connection, _filter(keys, experiment, name_contains), datasets, page, documents)
-    query = select(datasets).where(datasets.c.id.in_([row["id"] for row in found]))
+    query = select(datasets, FOLLOW).where(datasets.c.id.in_([row["id"] for row in found]))
     return await fetch_datasets(connection, query.order_by(*page.order(datasets))), shown
 
 
@@ -172,16 +178,47 @@ REPLACE_FAILED_SCANS = text("""
 """)
 
 
+# A scan of a followed dataset that waits is not enough for somebody who asks for one.
+MAKE_FULL = text("""
+    UPDATE tasks SET payload = NULL
+    WHERE id = (SELECT id FROM tasks WHERE id = :task AND state = 'queued' FOR UPDATE SKIP LOCKED)
+""")
+# A dataset that grows all day leaves no row for each scan.
+DELETE_KNOWN_SCANS = text("""
+    DELETE FROM tasks WHERE dataset_id = :dataset AND kind = 'scan' AND state = 'succeeded' AND payload IS NOT NULL
+""")
+
+
 async def enqueue_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping:
     """The active scan of the dataset, or a new one. Run as the service (`database.switch_to_service_role`)."""
-    await connection.execute(select(datasets.c.id).where(datasets.c.id == dataset).with_for_update(key_share=True))
-    found = (await connection.execute(SELECT_ACTIVE_SCAN, {"dataset": dataset})).mappings().first()
-    if found is not None:
-        return found
+    found = await _lock_and_find_scan(connection, dataset)
     await connection.execute(MARK_SCANNING, {"dataset": dataset})
+    if found is not None:
+        await connection.execute(MAKE_FULL, {"task": found["id"]})
+        return found
+    return await _insert_scan(connection, dataset, None)
+
+
+async def enqueue_known_scan(connection: AsyncConnection, dataset: UUID, after: str) -> None:
+    """Queue a scan that takes over what the last one knows (see ScanLease), unless there is an active one.
+
+    Meanwhile the dataset is as it was: it can be rendered.
+    """
+    if await _lock_and_find_scan(connection, dataset) is None:
+        await connection.execute(DELETE_KNOWN_SCANS, {"dataset": dataset})
+        await _insert_scan(connection, dataset, {"known": True, "after": after})
+
+
+async def _lock_and_find_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
+    await connection.execute(select(datasets.c.id).where(datasets.c.id == dataset).with_for_update(key_share=True))
+    return (await connection.execute(SELECT_ACTIVE_SCAN, {"dataset": dataset})).mappings().first()
+
+
+async def _insert_scan(connection: AsyncConnection, dataset: UUID, payload: dict[str, Any] | None) -> RowMapping:
     await connection.execute(REPLACE_FAILED_SCANS, {"dataset": dataset})
     owner = select(experiments.c.owner).join(datasets).where(datasets.c.id == dataset).scalar_subquery()
-    row = insert(tasks).values(id=new_uuid(), kind="scan", dataset_id=dataset, owner=owner)
+    values = {"id": new_uuid(), "kind": "scan", "dataset_id": dataset, "owner": owner, "payload": payload or null()}
+    row = insert(tasks).values(values)
     task = (await connection.execute(row.returning(tasks.c.id, tasks.c.state, tasks.c.progress))).mappings().one()
     await queue.wake_workers(connection)
     return task

@@ -24,14 +24,43 @@ CREATE_STAGING = text("""
         named_at timestamptz, named_kind text, named_number boolean)
 """)
 DROP_STAGING = text("DROP TABLE IF EXISTS pg_temp.scanned_frames")
-INSERT_FRAMES = text("""
-    INSERT INTO frames (dataset_id, index, key, number, size, etag, format, width, height, captured_at, problem,
-        page, page_offset, bits, gray, form)
-    SELECT :dataset, row_number() OVER (ORDER BY sort_key, key, page) - 1,
-        key, CASE WHEN :named AND named_number THEN NULL ELSE number END, size, etag, format, width, height,
-        CASE WHEN :named THEN coalesce(captured_at, named_at) ELSE captured_at END,
-        problem, page, page_offset, bits, gray, form
+_FRAME_COLUMNS = """key, number, size, etag, format, width, height, captured_at, problem, page, page_offset, bits, gray,
+    form, captured_named"""
+
+
+def _columns_of(table: str) -> str:
+    return ", ".join(f"{table}.{name.strip()}" for name in _FRAME_COLUMNS.split(","))
+
+
+# Without a time of their own, frames have that in their name, if `:named`.
+_SELECT_FRAMES = """
+    SELECT row_number() OVER (ORDER BY sort_key, key, page) - 1 AS index,
+        key, CASE WHEN :named AND named_number THEN NULL ELSE number END AS number, size, etag, format, width, height,
+        CASE WHEN :named THEN coalesce(captured_at, named_at) ELSE captured_at END AS captured_at,
+        problem, page, page_offset, bits, gray, form,
+        :named AND captured_at IS NULL AND named_at IS NOT NULL AS captured_named
     FROM scanned_frames
+"""
+INSERT_FRAMES = text(f"""
+    INSERT INTO frames (dataset_id, index, {_FRAME_COLUMNS}) SELECT :dataset, f.* FROM ({_SELECT_FRAMES}) f
+""")
+APPEND_FRAMES = text(f"""
+    INSERT INTO frames (dataset_id, index, {_FRAME_COLUMNS})
+    SELECT :dataset, index + (SELECT coalesce(max(index) + 1, 0) FROM frames WHERE dataset_id = :dataset),
+        {_FRAME_COLUMNS}
+    FROM ({_SELECT_FRAMES}) f
+""")
+PLACE_FRAMES = text(f"CREATE TEMP TABLE placed_frames ON COMMIT DROP AS {_SELECT_FRAMES}")
+ANALYZE_PLACED = text("ANALYZE placed_frames")
+# Most frames of a dataset that grows are as they were: they are not written again.
+DELETE_CHANGED = text(f"""
+    DELETE FROM frames f WHERE dataset_id = :dataset AND NOT EXISTS (
+        SELECT FROM placed_frames p
+        WHERE p.index = f.index AND ({_columns_of("p")}) IS NOT DISTINCT FROM ({_columns_of("f")}))
+""")
+INSERT_CHANGED = text(f"""
+    INSERT INTO frames (dataset_id, index, {_FRAME_COLUMNS}) SELECT :dataset, p.* FROM placed_frames p
+    WHERE NOT EXISTS (SELECT FROM frames f WHERE f.dataset_id = :dataset AND f.index = p.index)
 """)
 # Frames whose samples a screen cannot show as they are: deeper than 8 bits, or described ("8-bit signed samples").
 _IS_DEEP = "(bits > 8 OR form LIKE '%samples%')"
@@ -158,6 +187,25 @@ async def replace_frames(connection: AsyncConnection, dataset: UUID) -> bool:
     await _delete_rows(connection, dataset)
     named = await names_have_times(connection)
     await connection.execute(INSERT_FRAMES, {"dataset": dataset, "named": named})
+    await connection.execute(DROP_STAGING)
+    return named
+
+
+async def append_frames(connection: AsyncConnection, dataset: UUID) -> bool:
+    """Write the staged frames behind the others: see `known_frames.are_last`."""
+    await connection.execute(APPEND_FRAMES, {"dataset": dataset, "named": False})
+    await connection.execute(DROP_STAGING)
+    return False
+
+
+async def update_frames(connection: AsyncConnection, dataset: UUID) -> bool:
+    """As `replace_frames`, for a dataset of which little has changed: only rows that differ are written."""
+    named = await names_have_times(connection)
+    values = {"dataset": dataset, "named": named}
+    await connection.execute(PLACE_FRAMES, values)
+    await connection.execute(ANALYZE_PLACED)
+    for statement in (DELETE_CHANGED, INSERT_CHANGED):
+        await connection.execute(statement, {"dataset": dataset})
     await connection.execute(DROP_STAGING)
     return named
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
@@ -181,11 +182,11 @@ class FileObjectStore:
             raise ObjectNotFound(f"there is no object {ref.key}")
         return _to_info(ref.key, status)
 
-    async def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
+    async def list(self, bucket: str, prefix: str, after: str = "") -> AsyncIterator[list[ObjectInfo]]:
         folder = self.path(ObjectRef(bucket, "x")).parent
         if not await asyncio.to_thread(folder.is_dir):
             raise ObjectNotFound(f"there is no bucket {bucket}")
-        entries = self._walk(bucket, prefix, _walk_files)
+        entries = self._walk(bucket, prefix, partial(_walk_files, after=after))
         while page := await asyncio.to_thread(lambda: list(islice(entries, PAGE_SIZE))):
             yield page
 
@@ -284,10 +285,10 @@ def _list_temp_files(folder: Path, before: datetime) -> Sequence[UnfinishedUploa
     return found
 
 
-def _walk_files(top: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
+def _walk_files(top: Path, base: str, prefix: str, after: str = "") -> Iterator[ObjectInfo]:
     """Depth first without recursion; only listings of the folders between `top` and the current one are in memory."""
     root, key_base = os.fsencode(top) + b"/", base.encode()
-    wanted = prefix.encode(errors="surrogatepass")
+    wanted, start = prefix.encode(errors="surrogatepass"), after.encode(errors="surrogatepass")
     stack = [(b"", iter(_list_folder(root)))]
     while stack:
         parent, names = stack[-1]
@@ -298,8 +299,9 @@ def _walk_files(top: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
         path = parent + name
         key = key_base + path
         if name.endswith(b"/") and key.startswith(wanted[: len(key)]):
-            stack.append((path, iter(_list_folder(root + path))))
-        elif key.startswith(wanted):
+            if key >= start[: len(key)]:
+                stack.append((path, iter(_list_folder(root + path))))
+        elif key.startswith(wanted) and key > start:
             with suppress(FileNotFoundError, UnicodeDecodeError):  # deleted meanwhile; a name that is not UTF-8
                 status = os.lstat(root + path)
                 if stat.S_ISREG(status.st_mode):

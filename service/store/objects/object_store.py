@@ -114,8 +114,8 @@ class ObjectAccess(Protocol):
 
     async def head(self, ref: ObjectRef) -> ObjectInfo: ...
 
-    def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
-        """Objects under a prefix, in pages of up to 1,000, ordered by their keys as UTF-8."""
+    def list(self, bucket: str, prefix: str, after: str = "") -> AsyncIterator[list[ObjectInfo]]:
+        """Objects under a prefix and behind `after`, in pages of up to 1,000, ordered by their keys as UTF-8."""
         ...
 
     def list_skipped(self, bucket: str, prefix: str) -> AsyncIterator[Sequence[SkippedEntry]]:

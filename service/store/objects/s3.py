@@ -232,10 +232,11 @@ class S3ObjectStore:
         etag = strip_etag(response["ETag"])
         return ObjectInfo(ref.key, response["ContentLength"], etag, response["LastModified"], kind)
 
-    async def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
+    async def list(self, bucket: str, prefix: str, after: str = "") -> AsyncIterator[list[ObjectInfo]]:
         client = await self._client()
+        start = {"StartAfter": after} if after else {}
         with translate_s3_errors(prefix):
-            async for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            async for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **start):
                 found = [
                     ObjectInfo(entry["Key"], entry["Size"], strip_etag(entry["ETag"]), entry["LastModified"])
                     for entry in page.get("Contents", [])

@@ -190,17 +190,19 @@ class RemoteObjectStore:
         info: ObjectInfo = await asyncio.wrap_future(call)
         return info
 
-    async def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
-        async for page in self._pages("list", bucket, prefix):
+    async def list(self, bucket: str, prefix: str, after: str = "") -> AsyncIterator[list[ObjectInfo]]:
+        async for page in self._pages("list", bucket, prefix, after):
             yield page
 
     async def list_skipped(self, bucket: str, prefix: str) -> AsyncIterator[Sequence[SkippedEntry]]:
         async for page in self._pages("list_skipped", bucket, prefix):
             yield page
 
-    async def _pages(self, method: str, bucket: str, prefix: str) -> AsyncIterator[Any]:
+    async def _pages(self, method: str, bucket: str, prefix: str, *after: str) -> AsyncIterator[Any]:
         number = next(self._listings)
-        while (page := await asyncio.wrap_future(self._client.call(method, bucket, prefix, number))) is not None:
+        while (
+            page := await asyncio.wrap_future(self._client.call(method, bucket, prefix, number, *after))
+        ) is not None:
             yield page
 
     def add_transient(self, digests: Mapping[str, str]) -> None:

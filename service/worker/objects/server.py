@@ -151,8 +151,7 @@ class Session:
                 raise _refusal(prefix)
             while len(self._listings) >= MAX_LISTINGS:  # of commands that were cancelled
                 del self._listings[next(iter(self._listings))]
-            method = self._server.store.list if request.method == "list" else self._server.store.list_skipped
-            self._listings[number] = method(prefix.bucket, prefix.key)
+            self._listings[number] = self._open_listing(request, prefix)
         try:
             return await anext(self._listings[number])
         except StopAsyncIteration:
@@ -161,6 +160,11 @@ class Session:
         except ObjectStoreError:
             self._listings.pop(number, None)
             raise
+
+    def _open_listing(self, request: Request, prefix: ObjectRef) -> AsyncIterator[Any]:
+        if request.method == "list":
+            return self._server.store.list(prefix.bucket, prefix.key, request.argument(3, str))
+        return self._server.store.list_skipped(prefix.bucket, prefix.key)
 
     async def _put(self, request: Request) -> Any:
         return await self._server.store.put(self._writable(request), request.body, request.argument(2, str))

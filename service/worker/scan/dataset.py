@@ -1,7 +1,8 @@
 """Scans a dataset: probes every object under its prefix, and sends what it found to where scans are written."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from service.plan.names.media_names import (
     DELETED,
@@ -11,6 +12,7 @@ from service.plan.names.media_names import (
     excluded_by_name,
     not_media,
 )
+from service.store.catalog.scanned import ListingDigest
 from service.store.objects.object_store import ObjectAccess, ObjectInfo, ObjectNotFound
 from service.worker.scan.images import FrameRows, ImageScanner, batch_rows
 from service.worker.scan.levels import LevelScanner
@@ -56,19 +58,23 @@ class _DatasetScan:
     watch: ObjectWatch
     examined: int = 0
     excluded: Exclusions = field(default_factory=Exclusions)
+    digest: ListingDigest = field(default_factory=ListingDigest)
 
     async def scan_frames(self) -> ScanSummary:
         await self._stage_frames()
         sampler = LevelScanner(self.objects, self.target.bucket, self._report_progress, self.watch)
         levels = await sampler.scan(await self.store.sample(MAX_SAMPLED_FRAMES))
-        return await self.store.finish_frames(ScanResult(self.examined, self.excluded, levels))
+        return await self.store.finish_frames(self._result(levels=levels))
+
+    def _result(self, **found: Any) -> ScanResult:
+        return ScanResult(self.examined, self.excluded, *self.digest.listing(), **found)
 
     async def _stage_frames(self) -> None:
         scanner = ImageScanner(self.objects, self.target.bucket, self._report_progress, self.watch)
         try:
             await self._count_skipped()
-            async for page in self.objects.list(self.target.bucket, self.target.prefix):
-                wanted = self._select_by_name(page)
+            async for page in self._list_pages():
+                wanted = await self._without_known(self._select_by_name(page))
                 page_rows = await scanner.scan_page(wanted)
                 for info, rows in zip(wanted, page_rows, strict=True):
                     self._count_if_excluded(info, rows)
@@ -76,28 +82,43 @@ class _DatasetScan:
                     await self.store.stage(batch)
                 await self._advance(len(page))
         except ObjectNotFound:
-            return  # the bucket does not exist, so nothing is under the prefix
+            if self.target.known:  # the bucket was there, and may come back
+                raise
+
+    async def _list_pages(self) -> AsyncIterator[list[ObjectInfo]]:
+        async for page in self.objects.list(self.target.bucket, self.target.prefix, self.target.after):
+            self.digest.add((info.key, info.etag, info.size) for info in page)
+            yield page
+
+    async def _without_known(self, page: list[ObjectInfo]) -> list[ObjectInfo]:
+        if not self.target.known:
+            return page
+        reused = frozenset(await self.store.reuse([(info.key, info.etag, info.size) for info in page]))
+        return [info for info in page if info.key not in reused]
 
     async def scan_videos(self) -> ScanSummary:
         scanner = VideoScanner(self.objects, self.target.bucket, self._report_progress, self.watch)
         try:
             await self._count_skipped()
-            async for page in self.objects.list(self.target.bucket, self.target.prefix):
+            async for page in self._list_pages():
                 wanted = self._select_by_name(page)
                 scanner.add_page(wanted)
                 await self._advance(len(page) - len(wanted))
         except ObjectNotFound:
-            pass
+            if self.target.known:
+                raise
         async for deleted in scanner.probe():
             if deleted is not None:
                 self.excluded.add(DELETED_MEANWHILE, self.target.relative(deleted))
             await self._advance(1)
         facts = scanner.dataset_facts() | {"problems": scanner.problems()}
-        result = ScanResult(self.examined, self.excluded, facts=facts, first_problem=scanner.first_problem())
+        result = self._result(facts=facts, first_problem=scanner.first_problem())
         return await self.store.finish_videos(scanner.rows, result)
 
     async def _count_skipped(self) -> None:
         """Count the entries of a folder that are no objects."""
+        if self.target.after:
+            return
         async for page in self.objects.list_skipped(self.target.bucket, self.target.prefix):
             for entry in page:
                 path = self.target.relative(entry.key)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.chunk_exif import late_exif, late_span
@@ -15,9 +15,8 @@ from service.pipeline.images.tiff_directory import TiffDirectory, read_directori
 from service.pipeline.probe import ImageFacts, probe_image, probe_tiff_page
 from service.plan.names.media_names import is_media_name
 from service.plan.names.natural_sort import natural_key, trailing_number
-from service.plan.names.time_names import named_time
 from service.plan.render_plan import ObjectRef
-from service.store.catalog.scanned import ScannedFrame
+from service.store.catalog.scanned import ScannedFrame, time_columns
 from service.store.objects.object_store import ObjectAccess, ObjectInfo, ObjectNotFound, ObjectVersion
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.unchanged import ObjectUnreadable, scan_unchanged
@@ -54,12 +53,6 @@ def unreadable_row(info: ObjectInfo, reason: str) -> ScannedFrame:
         problem=clean_reason(reason),
         **time_columns(info.key),
     )
-
-
-def time_columns(key: str) -> dict[str, Any]:
-    """The time in a frame's name, as columns of the staging table."""
-    found = named_time(key)
-    return {"named_at": found.moment, "named_kind": found.kind, "named_number": found.is_number} if found else {}
 
 
 def clean_reason(reason: str) -> str:

@@ -16,12 +16,14 @@ MAX_SAMPLED_FRAMES = 64
 
 @dataclass(frozen=True, slots=True)
 class ScanTarget:
-    """The dataset to scan, and where its objects are."""
+    """The dataset to scan, and where its objects are. `known` and `after`: see ScanLease."""
 
     id: UUID
     kind: SourceKind
     bucket: str
     prefix: str
+    known: bool = False
+    after: str = ""
 
     def relative(self, key: str) -> str:
         """The key below the folder of the prefix; a hidden name that the prefix itself begins is not hidden."""
@@ -33,12 +35,16 @@ class ScanTarget:
 class ScanResult:
     """What was found besides the rows: of `examined` objects, `excluded` were left out.
 
-    `levels` are those of frames. `facts` are values of the columns of a dataset of source videos, with its `problems`;
-    `first_problem` is why the first unreadable one is.
+    `digest`, `objects` and `last_key` are of what was listed: see Listing. `levels` are those of frames. `facts` are
+    values of the columns of a dataset of source videos, with its `problems`; `first_problem` is why the first
+    unreadable one is.
     """
 
     examined: int
     excluded: Exclusions
+    digest: str = ""
+    objects: int = 0
+    last_key: str = ""
     levels: dict[str, Any] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     first_problem: str | None = None
@@ -66,6 +72,10 @@ class ScanStore(Protocol):
 
     async def advance(self, examined: int) -> None:
         """Show how many objects were examined."""
+        ...
+
+    async def reuse(self, objects: Sequence[tuple[str, str, int]]) -> Sequence[str]:
+        """Keep the rows that are known of these objects (key, etag, size) for `finish_frames`; returns their keys."""
         ...
 
     async def stage(self, rows: Sequence[ScannedFrame]) -> None:

@@ -1,5 +1,7 @@
 """What a scan writes. The supervisor does it: the slot that reads the files has no database and sends what it found."""
 
+import re
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import chain
@@ -12,13 +14,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.jobs import leases
 from service.jobs.leases import ScanLease
 from service.plan.names.media_names import Exclusions
+from service.store.catalog import datasets, follows, known_frames
 from service.store.catalog import scan as frame_scan
-from service.store.catalog.scanned import ScannedFrame
+from service.store.catalog.datasets import DatasetRow
+from service.store.catalog.follows import FollowedScan, FollowState
+from service.store.catalog.scanned import Listing, ScannedFrame
 from service.store.database import Database
 from service.store.tables import sources
+from service.telemetry import metrics
 from service.worker.scan.store import MAX_SAMPLED_FRAMES, ScanResult, ScanSummary, ScanTarget
+from service.worker.scan.unchanged import DAMAGED, STILL_WRITTEN
 
 log = structlog.get_logger("worker")
+# Reasons why a frame could not be read that may not hold the next time, though the object is the same.
+PASSING_PROBLEMS = (STILL_WRITTEN, DAMAGED)
+DIGEST = re.compile("[0-9a-f]{32}")
 # The columns of a dataset that a scan of source videos finds out. A slot has no business with any other.
 VIDEO_FACTS = frozenset(
     ("frame_count", "bytes", "width", "height", "sizes", "forms", "field_orders", "formats", "captured_from",
@@ -30,44 +40,93 @@ SOURCE_COLUMNS = frozenset(sources.columns.keys()) - {"dataset_id"}
 class ScanWriter:
     """Writes the scan of one dataset to the database, fenced by the lease of its task.
 
+    A scan of a followed dataset that takes over what is known leaves the state of the dataset alone until its end, and
+    its levels until it has twice as many frames: they shape videos, whose earlier segments are to stay as they are.
     Raises ValueError for rows that do not belong to the dataset, LeaseLost when another worker has taken the task over.
     """
 
     def __init__(self, database: Database, dataset: UUID, lease: ScanLease | None, opened: AsyncExitStack) -> None:
         self._database, self._dataset, self._lease, self._opened = database, dataset, lease, opened
         self._target: ScanTarget | None = None
+        self._before: DatasetRow | None = None
         self._staging: AsyncConnection | None = None
+        self._staged, self._measured, self._earlier = 0, True, False
+        self._began = time.monotonic()
 
     async def begin(self) -> ScanTarget | None:
         async with self._database.service_transaction() as connection:
             await self._lock(connection)
-            row = await frame_scan.begin_scan(connection, self._dataset)
-        self._target = None if row is None else ScanTarget(row.id, row.kind, row.bucket, row.prefix)
-        return self._target
+            known = self._lease is not None and self._lease.known
+            row = await (datasets.get if known else frame_scan.begin_scan)(connection, self._dataset)
+        if row is None:
+            return None
+        after = self._lease.after if self._lease is not None and row.kind == "frames" else ""
+        target = ScanTarget(row.id, row.kind, row.bucket, row.prefix, known=known, after=after)
+        self._target, self._before = target, row
+        if known and row.kind == "frames":
+            connection = await self._open_staging()
+            await known_frames.prepare_known(connection, target.id, after, PASSING_PROBLEMS)
+        return target
+
+    async def _stage_earlier(self) -> None:
+        """Stage the frames of the objects that are not listed again, once."""
+        after, self._earlier = self._require_target().after if not self._earlier else "", True
+        if after:
+            async for rows in known_frames.frames_up_to(await self._open_staging(), self._dataset, after):
+                await self.stage(rows)
+
+    async def _may_append(self, connection: AsyncConnection) -> bool:
+        """Whether what is staged can be written behind the other frames, which need not be staged then."""
+        after = self._require_target().after
+        return bool(after) and not self._earlier and await known_frames.are_last(connection, self._dataset, after)
 
     async def advance(self, examined: int) -> None:
         async with self._database.service_transaction() as connection:
             await self._lock(connection)
-            await frame_scan.update_dataset(connection, self._dataset, {"scanned": examined})
+            if not self._require_target().known:
+                await frame_scan.update_dataset(connection, self._dataset, {"scanned": examined})
+
+    async def reuse(self, objects: Sequence[tuple[str, str, int]]) -> Sequence[str]:
+        rows = await known_frames.find_known(await self._open_staging(), objects)
+        await self.stage(rows)
+        return [row.key for row in rows]
 
     async def stage(self, rows: Sequence[ScannedFrame]) -> None:
         self._require_own(row.key for row in rows)
         await frame_scan.copy_to_staging(await self._open_staging(), rows)
+        self._staged += len(rows)
 
     async def sample(self, count: int) -> list[dict[str, Any]]:
-        return [
-            dict(row)
-            for row in await frame_scan.sample_frames(await self._open_staging(), min(count, MAX_SAMPLED_FRAMES))
-        ]
+        connection = await self._open_staging()
+        if self._require_target().known:
+            async with connection.begin():
+                state = await follows.lock(connection, self._dataset)
+            before = self._before.frame_count if self._before and self._require_target().after else 0
+            self._measured = state is None or before + self._staged >= 2 * state.measured
+        if not self._measured:
+            return []
+        await self._stage_earlier()
+        return [dict(row) for row in await frame_scan.sample_frames(connection, min(count, MAX_SAMPLED_FRAMES))]
 
     async def finish_frames(self, result: ScanResult) -> ScanSummary:
-        connection = await self._open_staging()
+        connection, write = await self._open_staging(), frame_scan.replace_frames
+        if self._require_target().known:
+            write = frame_scan.append_frames if await self._may_append(connection) else frame_scan.update_frames
+        if write is not frame_scan.append_frames:
+            await self._stage_earlier()
         async with connection.begin():
             if not await self._lock(connection):
                 return ScanSummary("gone")
-            named = await frame_scan.replace_frames(connection, self._dataset)
+            state, changes = await follows.lock(connection, self._dataset), dict[str, int]()
+            if state is not None:
+                only_new = write is frame_scan.append_frames
+                changes = await known_frames.count_frame_changes(connection, self._dataset, only_new=only_new)
+            named = await write(connection, self._dataset)
             facts = await frame_scan.summarize_frames(connection, self._dataset, named=named)
-            facts["levels"] = result.levels
+            if self._measured:
+                facts["levels"] = result.levels
+            if state is not None:
+                await self._record_follow(connection, self._listing(result, state), changes)
             facts["problems"] = await frame_scan.count_problems(connection, self._dataset)
             problem = await frame_scan.first_problem(connection, self._dataset)
             return await self._record(connection, facts, problem, result)
@@ -79,8 +138,36 @@ class ScanWriter:
         async with self._database.service_transaction() as connection:
             if not await self._lock(connection):
                 return ScanSummary("gone")
+            state = await follows.lock(connection, self._dataset)
+            if state is not None:
+                changes = await known_frames.count_source_changes(connection, self._dataset, rows)
+                await self._record_follow(connection, self._listing(result, state), changes)
             await frame_scan.replace_sources(connection, self._dataset, rows)
             return await self._record(connection, dict(result.facts), result.first_problem, result)
+
+    async def _record_follow(
+        self, connection: AsyncConnection, listing: Listing | None, changes: dict[str, int]
+    ) -> None:
+        """Note what was listed, and tell what has changed."""
+        measured = self._staged if self._measured else None
+        scan = FollowedScan(listing, changes, time.monotonic() - self._began, measured)
+        await follows.record_scan(connection, self._dataset, scan)
+        if any(changes.values()):
+            log.info("a followed dataset has changed", dataset=str(self._dataset), **changes)
+            for kind, count in changes.items():
+                metrics.FOLLOWED_OBJECTS.labels(kind).inc(count)
+
+    def _listing(self, result: ScanResult, state: FollowState) -> Listing | None:
+        """What the listing shows together with what was not listed again; None if that is not known any more."""
+        found, after = Listing(result.digest, result.objects, result.last_key), self._require_target().after
+        if not DIGEST.fullmatch(found.digest):
+            raise ValueError("the scan sent a digest of its listing that is none")
+        if not after:
+            return found
+        if state.listing is None or state.listing.last_key != after:
+            return None
+        total = (int(state.listing.digest, 16) + int(found.digest, 16)) % 2**128
+        return Listing(f"{total:032x}", state.listing.objects + found.objects, found.last_key or after)
 
     async def _lock(self, connection: AsyncConnection) -> bool:
         """Be the only scan that writes to the dataset until the transaction ends; False if it was deleted.
@@ -113,11 +200,13 @@ class ScanWriter:
     async def _record(
         self, connection: AsyncConnection, facts: dict[str, Any], problem: str | None, result: ScanResult
     ) -> ScanSummary:
-        target, excluded = self._require_target(), result.excluded
+        target, excluded, scanned = self._require_target(), result.excluded, result.examined
+        if target.after and self._before is not None:
+            excluded, scanned = excluded.added_to(self._before.excluded), scanned + self._before.scanned
         error = _failure_reason(target, excluded, problem, readable=facts["width"] is not None)
         problems = [row | {"example": target.relative(row["example"])} for row in facts["problems"]]
         state = "failed" if error else "ready"
-        facts |= {"problems": problems, "excluded": excluded.counts, "scanned": result.examined}
+        facts |= {"problems": problems, "excluded": excluded.counts, "scanned": scanned}
         await frame_scan.update_dataset(connection, target.id, {**facts, "state": state, "error": error})
         if excluded.total:
             log.info("the scan left out objects", dataset=str(target.id), excluded=str(excluded))

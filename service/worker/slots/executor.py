@@ -102,6 +102,10 @@ class SupervisorStore:
     async def advance(self, examined: int) -> None:
         self._call("advance", examined)
 
+    async def reuse(self, objects: Sequence[tuple[str, str, int]]) -> Sequence[str]:
+        keys: Sequence[str] = self._call("reuse", tuple(objects))
+        return keys
+
     async def stage(self, rows: Sequence[ScannedFrame]) -> None:
         self._call("stage", tuple(rows))
 

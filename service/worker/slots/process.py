@@ -248,7 +248,7 @@ class SlotProcess:
         return SlotDied(f"the slot process ended with exit code {code}", item=self._current.read())
 
 
-STORE_METHODS = frozenset({"begin", "advance", "stage", "sample", "finish_frames", "finish_videos"})
+STORE_METHODS = frozenset({"begin", "advance", "reuse", "stage", "sample", "finish_frames", "finish_videos"})
 
 
 async def answer_store_call(store: ScanStore | None, call: StoreCall) -> StoreReply:

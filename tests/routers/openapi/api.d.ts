@@ -21,7 +21,7 @@ declare namespace Api {
   type Check = {"status": "ok" | "degraded" | "failed" | "absent"; "latency_ms"?: (number | null); "detail"?: (string | null)};
   type Condition = {"column": string; "op": "eq" | "ne" | "lt" | "le" | "gt" | "ge" | "in" | "not_in" | "like" | "ilike" | "starts_with" | "contains" | "between" | "is_null"; "value"?: JsonValue};
   type CropModel = {"x": number; "y": number; "width": number; "height": number};
-  type Dataset = {"id": string; "experiment_id": string; "name": string; "kind": "frames" | "video"; "bucket": string; "prefix": string; "state": "empty" | "scanning" | "ready" | "failed"; "error": (string | null); "frame_count": number; "bytes": number; "width": (number | null); "height": (number | null); "size_range": (SizeRange | null); "sizes": (SizeCount)[]; "formats": (string)[]; "captured_from": (string | null); "captured_to": (string | null); "gap_frames": number; "gaps": (Gap)[]; "unreadable_frames": number; "unreadable": (UnreadableFrames)[]; "excluded": {[name: string]: ExcludedFiles}; "number_first": (number | null); "number_stride": (number | null); "cadence"?: (CadenceFacts | null); "field_orders"?: {[name: string]: number}; "digest": string; "scanned": number; "levels"?: (LevelFacts | null); "created_at": string; "updated_at": string};
+  type Dataset = {"id": string; "experiment_id": string; "name": string; "kind": "frames" | "video"; "bucket": string; "prefix": string; "state": "empty" | "scanning" | "ready" | "failed"; "error": (string | null); "frame_count": number; "bytes": number; "width": (number | null); "height": (number | null); "size_range": (SizeRange | null); "sizes": (SizeCount)[]; "formats": (string)[]; "captured_from": (string | null); "captured_to": (string | null); "gap_frames": number; "gaps": (Gap)[]; "unreadable_frames": number; "unreadable": (UnreadableFrames)[]; "excluded": {[name: string]: ExcludedFiles}; "number_first": (number | null); "number_stride": (number | null); "cadence"?: (CadenceFacts | null); "field_orders"?: {[name: string]: number}; "digest": string; "scanned": number; "levels"?: (LevelFacts | null); "followed"?: boolean; "follow"?: (Follow | null); "created_at": string; "updated_at": string};
   type DatasetAndScan = {"dataset": Dataset; "scan": (ScanJob | null)};
   type DatasetChange = {"name": string};
   type DeadLetter = {"id": string; "lane": "render" | "urgent" | "webhook"; "task": "segment" | "assemble" | "scan" | "preview" | "webhook"; "code": string; "reason": string; "attempts": number; "job_id": (string | null); "dataset_id": (string | null); "segment": (number | null); "url": (string | null); "created_at": string; "failed_at": string};
@@ -31,6 +31,11 @@ declare namespace Api {
   type Document_Output = {"table": string; "columns"?: ((string)[] | null); "filters"?: (((Condition | AllOf_Output | AnyOf_Output | Not_Output))[] | {[name: string]: JsonValue} | (Condition | AllOf_Output | AnyOf_Output | Not_Output)); "aggregates"?: (Aggregate)[]; "group_by"?: (string)[]; "order_by"?: (Order)[]; "limit"?: number; "cursor"?: (string | null)};
   type DryRun = {"estimate": EstimateModel; "plan": {[name: string]: any}};
   type EstimateModel = {"frames": number; "seconds": number; "bytes": number; "reused_frames"?: number; "stages"?: {[name: string]: number}};
+  type EventBucket = {"name": string};
+  type EventObject = {"key": string};
+  type EventPlace = {"bucket": EventBucket; "object": EventObject};
+  type EventRecord = {"s3": EventPlace};
+  type EventsReceived = {"records": number};
   type ExcludedFiles = {"count": number; "example": string; "reason": string};
   type Experiment = {"id": string; "name": string; "description": string; "metadata": {[name: string]: any}; "owner": string; "visibility": "private" | "shared" | "public"; "shared_with": (string)[]; "created_at": string; "updated_at": string};
   type ExperimentChange = {"name"?: string; "description"?: string; "metadata"?: {[name: string]: any}; "visibility"?: "private" | "shared" | "public"; "shared_with"?: (string)[]};
@@ -39,6 +44,7 @@ declare namespace Api {
   type FallbackFigure = {"stage": string; "reason": string; "frames": number};
   type FieldError = {"detail": string; "code": string; "pointer"?: (string | null); "parameter"?: (string | null); "header"?: (string | null)};
   type FinishedFigure = {"kind": "segment" | "assemble" | "scan" | "preview" | "webhook"; "device": string; "count": number; "frames": number; "seconds": number};
+  type Follow = {"since": string; "looked_at": (string | null); "changed_at": (string | null); "problem"?: (string | null); "appended": number; "late": number; "replaced": number; "vanished": number};
   type Frame = {"index": number; "key": string; "number": (number | null); "size": number; "etag": string; "format": (string | null); "width": (number | null); "height": (number | null); "captured_at": (string | null); "problem": (string | null); "page"?: (number | null); "bits"?: (number | null)};
   type FrameRange = {"start"?: number; "stop"?: (number | null); "from"?: (string | null); "to"?: (string | null)};
   type FrameSamples = {"x": number; "y": number; "width": number; "height": number; "type": string; "channels": (string)[]; "conversions": (string)[]; "samples": ((((number | null))[])[])[]};

@@ -122,6 +122,16 @@ async def test_listing_comes_in_pages(store: ObjectStore, top: str) -> None:
     assert [info.key for page in pages for info in page] == [f"{top}{number:05}" for number in range(1005)]
 
 
+async def test_a_listing_goes_on_behind_a_key(store: ObjectStore, top: str) -> None:
+    """Whether the key is there or not. A folder sorts with its slash: behind `a-b`, before `a0`."""
+    keys = [f"{top}{name}" for name in ("a-b", "a/1", "a/2", "a/b/3", "a0", "ab", "é/x")]
+    for key in keys:
+        await store.put(ObjectRef(BUCKET, key), b"", "text/plain")
+    for after in (*keys, f"{top}a", f"{top}a/", f"{top}a/b/", f"{top}a/zz", f"{top}zz"):
+        listed = [info.key async for page in store.list(BUCKET, top, after) for info in page]
+        assert listed == [key for key in keys if key > after], after
+
+
 async def test_etag_changes_with_the_content(store: ObjectStore, top: str) -> None:
     ref = ObjectRef(BUCKET, f"{top}x")
     etags = [(await store.put(ref, b"%03d" % number, "text/plain")).etag for number in range(40)]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,13 +37,16 @@ async def running_supervisor(
     idle_s: float = 30,
     sources: str = "",
     memory_mb: int = 4096,
+    objects: ObjectSettings | None = None,
     **settings: Any,
 ) -> AsyncIterator[Supervisor]:
-    """Run tasks until the end of the block. `sources` is MINIO_SOURCES."""
+    """Run tasks until the end of the block. `sources` is MINIO_SOURCES; `objects` are those of an S3 server."""
     (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
     own = WorkerSettings.model_construct(slots=slots, **settings)
     # A double of a driver is not among the libraries that a slot can read when it is shut in.
     config = slot_config(home, sources, memory_mb, driver=driver, idle_s=idle_s, confined=driver == REAL_DRIVER)
+    if objects is not None:
+        config = replace(config, objects=objects, codec=replace(config.codec, bucket=objects.bucket))
     supervisor = Supervisor(database, config, own, webhooks, devices)
     running = asyncio.create_task(supervisor.run())
     try:
