@@ -1,17 +1,11 @@
 """The client of Reelmill, for scripts and notebooks: `from reelmill import Reelmill`. See docs/client.md."""
 
-from service.client.blocking.classes import (
-    Dataset,
-    Datasets,
-    Experiment,
-    Experiments,
-    Frame,
-    Frames,
-    Query,
-    Reelmill,
-    Render,
-    Renders,
-)
+from service.client.blocking.datasets import Dataset
+from service.client.blocking.experiments import Datasets, Experiment, Experiments
+from service.client.blocking.frames import Frame, Frames
+from service.client.blocking.mill import Reelmill
+from service.client.blocking.queries import Query
+from service.client.blocking.renders import Render, Renders
 from service.client.datasets import AsyncDataset
 from service.client.errors import (
     Busy,

@@ -22,14 +22,18 @@ def ingest(
     checksum: Annotated[
         bool, typer.Option("--checksum", help="compare contents, not times; where the store has no MD5, send all again")
     ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="go on with what appears, until interrupted")] = False,
 ) -> None:
     """Upload the new and changed files of a folder into a dataset; run it again after an interruption to resume.
 
     What is left out is named. The exit code is 65 if frames or source videos are among it.
     """
     from service.commands.remote.ingest import ingest as run
+    from service.commands.remote.ingest import ingest_while_growing
 
     with client_errors_to_exit_codes():
+        if follow:
+            run_async(ingest_while_growing(config.load(), folder, (experiment, dataset), kind, checksum=checksum))
         if not run_async(run(config.load(), folder, (experiment, dataset), kind, checksum=checksum)):
             raise typer.Exit(LEFT_OUT)
 

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 from service.client.entity import Entity
 from service.client.errors import Conflict, Invalid
 from service.client.fields import DatasetFields, DeletedFields, EstimateFields, RenderOptions
+from service.client.files.growing import GrowingFolder
 from service.client.files.local_files import FolderSurvey, survey_folder
 from service.client.files.uploads import UploadResult, upload_survey
 from service.client.frames import AsyncFrame, AsyncFrames
@@ -59,6 +60,18 @@ class AsyncDataset(Entity, DatasetFields):
         await self.scan(lambda scanned: show("scan", scanned, result.total))
         show("scan", result.total, result.total)
         return result
+
+    async def start_following(self) -> None:
+        """Have the service follow it: new objects below its prefix become frames without a scan being asked for."""
+        self.fields = require_object(await self._transport.call("follow_dataset", dataset_id=self.id))
+
+    async def stop_following(self) -> None:
+        """End that; the frames stay."""
+        self.fields = require_object(await self._transport.call("unfollow_dataset", dataset_id=self.id))
+
+    def growing_folder(self, folder: Path | str) -> GrowingFolder:
+        """A folder that is still written, whose files are uploaded when they have stopped growing."""
+        return GrowingFolder(self._transport, self.id, self.kind, Path(folder))
 
     async def scan(self, on_progress: Callable[[int], None] | None = None) -> None:
         """Look at the stored objects anew, and wait until that is done. Raises Invalid with the reason if it fails."""

@@ -53,6 +53,8 @@ class DatasetFields:
     digest: str
     scanned: int
     levels: dict[str, Any] | None
+    followed: bool
+    follow: dict[str, Any] | None
     created_at: str
     updated_at: str
 

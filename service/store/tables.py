@@ -26,7 +26,7 @@ def _id_column() -> Column[object]:
     return Column("id", UUID(as_uuid=True), primary_key=True)
 
 
-def _timestamp_column(name: str, *, required: bool = True) -> Column[object]:
+def timestamp_column(name: str, *, required: bool = True) -> Column[object]:
     default = func.now() if required else None
     return Column(name, DateTime(timezone=True), nullable=not required, server_default=default)
 
@@ -43,8 +43,8 @@ def _shared_table(name: str, document: str) -> Table:
         Column("owner", Text, nullable=False),
         Column("visibility", Text, nullable=False, server_default="private"),
         Column("shared_with", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
-        _timestamp_column("created_at"),
-        _timestamp_column("updated_at"),
+        timestamp_column("created_at"),
+        timestamp_column("updated_at"),
     )
 
 
@@ -85,8 +85,8 @@ datasets = Table(
     Column("problems", JSONB, nullable=False, server_default=text("'[]'::jsonb"), comment="why frames are unreadable"),
     Column("source_grant", Text, comment="who was let in beside those whom MINIO_SOURCES names: see source_rules"),
     Column("uploads_until", DateTime(timezone=True), comment="when the last presigned upload URL expires"),
-    _timestamp_column("created_at"),
-    _timestamp_column("updated_at"),
+    timestamp_column("created_at"),
+    timestamp_column("updated_at"),
 )
 
 frames = Table(
@@ -109,26 +109,6 @@ frames = Table(
     Column("gray", Boolean),
     Column("form", Text),
     Column("captured_named", Boolean, comment="captured_at is from the name; null: scanned before version 0023"),
-)
-
-follows = Table(
-    "follows",
-    metadata,
-    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
-    _timestamp_column("since"),
-    _timestamp_column("due_at"),
-    _timestamp_column("whole_at"),
-    Column("hinted", Boolean, nullable=False, server_default=text("false"), comment="by an event, since the last look"),
-    Column("lease", BigInteger, nullable=False, server_default="0"),
-    Column("worker", Text, comment="who looks now; null: nobody"),
-    Column("alive_at", DateTime(timezone=True), comment="the last sign of life of whoever looks now"),
-    *(_timestamp_column(name, required=False) for name in ("looked_at", "changed_at")),
-    Column("listing_s", Double, nullable=False, server_default="0", comment="seconds that a whole listing takes"),
-    Column("failures", Integer, nullable=False, server_default="0", comment="looks and scans that failed in a row"),
-    Column("problem", Text),
-    Column("listing", JSONB, comment="of the last scan: see catalog.scanned"),
-    Column("measured", BigInteger, nullable=False, server_default="0", comment="frames when levels were measured"),
-    Column("changes", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="objects since, by kind"),
 )
 
 sources = Table(
@@ -183,11 +163,11 @@ renders = Table(
     Column("digests", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="sha256 by file name"),
     Column("video_etag", Text, comment="of the object whose bytes are known to have video_sha256"),
     Column("remake", JSONB, comment="which file is made again, and why; null otherwise"),
-    _timestamp_column("remade_at", required=False),
+    timestamp_column("remade_at", required=False),
     Column("summary", JSONB),
-    _timestamp_column("created_at"),
-    _timestamp_column("started_at", required=False),
-    _timestamp_column("finished_at", required=False),
+    timestamp_column("created_at"),
+    timestamp_column("started_at", required=False),
+    timestamp_column("finished_at", required=False),
 )
 
 requesters = Table(
@@ -197,8 +177,8 @@ requesters = Table(
     Column("subject", Text, primary_key=True, index=True),
     Column("admin", Boolean, nullable=False, server_default=text("false"), comment="asked with the scope admin"),
     Column("priority", Integer, nullable=False, server_default="0"),
-    _timestamp_column("created_at"),
-    _timestamp_column("asked_at"),
+    timestamp_column("created_at"),
+    timestamp_column("asked_at"),
     Column("keep_days", Integer, comment="how long it is kept for this requester; null: as all are"),
 )
 
@@ -209,7 +189,7 @@ render_presets = Table(
     Column("preset_id", UUID(as_uuid=True), primary_key=True, comment="it may have been deleted since"),
     Column("subject", Text, primary_key=True, comment="who named it"),
     Column("name", Text, nullable=False, comment="which it had then"),
-    _timestamp_column("created_at"),
+    timestamp_column("created_at"),
 )
 
 segments = Table(
@@ -238,8 +218,8 @@ segment_cache = Table(
     Column("seconds", JSONB, nullable=False),
     Column("duration", Text, comment="seconds of video, as a fraction"),
     Column("digests", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="sha256 by name of the file"),
-    _timestamp_column("created_at"),
-    _timestamp_column("used_at"),
+    timestamp_column("created_at"),
+    timestamp_column("used_at"),
 )
 
 previews = Table(
@@ -251,7 +231,7 @@ previews = Table(
     Column("sha256", Text, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("transient", Boolean, nullable=False, server_default=text("false"), comment="the next may show another"),
-    _timestamp_column("created_at"),
+    timestamp_column("created_at"),
 )
 
 _LANE = """CASE WHEN kind = 'webhook' THEN 'webhook' WHEN urgent OR kind IN ('scan', 'preview') THEN 'urgent'
@@ -279,11 +259,11 @@ tasks = Table(
     Column("needs", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]"), comment="see plan.needs"),
     Column("frames", Integer, nullable=False, server_default="0", comment="output frames of a segment"),
     Column("lane", Text, Computed(_LANE, persisted=True), nullable=False, comment="see jobs.picking"),
-    _timestamp_column("due_at"),
-    _timestamp_column("created_at"),
-    _timestamp_column("started_at", required=False),
-    _timestamp_column("heartbeat_at", required=False),
-    _timestamp_column("finished_at", required=False),
+    timestamp_column("due_at"),
+    timestamp_column("created_at"),
+    timestamp_column("started_at", required=False),
+    timestamp_column("heartbeat_at", required=False),
+    timestamp_column("finished_at", required=False),
     Column("dismissed_at", DateTime(timezone=True), comment="since when its failure is no dead letter any more"),
     Column("dismissed_by", Text, comment="null: another task took its place"),
 )
@@ -299,8 +279,8 @@ attempts = Table(
     Column("number", Integer),
     Column("worker", Text),
     Column("device", Text, nullable=False, server_default="cpu"),
-    _timestamp_column("started_at", required=False),
-    _timestamp_column("ended_at"),
+    timestamp_column("started_at", required=False),
+    timestamp_column("ended_at"),
     Column("code", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("item", Text, nullable=False, server_default="", comment="frame or object during which the slot ended"),
@@ -314,7 +294,7 @@ idempotency_keys = Table(
     Column("key", Text, primary_key=True),
     Column("body_sha256", Text, nullable=False),
     Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), nullable=False),
-    _timestamp_column("created_at"),
+    timestamp_column("created_at"),
 )
 
 workers = Table(
@@ -326,8 +306,8 @@ workers = Table(
     Column("version", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="active", comment="active, cordoned or draining"),
     Column("facts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    _timestamp_column("started_at"),
-    _timestamp_column("heartbeat_at"),
+    timestamp_column("started_at"),
+    timestamp_column("heartbeat_at"),
 )
 
 query_audit = Table(
@@ -341,7 +321,7 @@ query_audit = Table(
     Column("figures", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("row_count", BigInteger, nullable=False, server_default="0"),
     Column("elapsed_ms", Double, nullable=False),
-    _timestamp_column("created_at"),
+    timestamp_column("created_at"),
 )
 
 signing_keys = Table(
@@ -353,8 +333,8 @@ removals = Table(
     metadata,
     Column("bucket", Text, primary_key=True),
     Column("prefix", Text, primary_key=True),
-    _timestamp_column("due_at"),
-    _timestamp_column("scheduled_at"),
+    timestamp_column("due_at"),
+    timestamp_column("scheduled_at"),
     Column("repeat_until", DateTime(timezone=True), comment="until when something may still be written there"),
     Column("modified_after", DateTime(timezone=True), comment="if set, older objects stay"),
 )
@@ -402,7 +382,7 @@ webhooks = Table(
     Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
     Column("url", Text, primary_key=True),
     Column("owner", Text, primary_key=True),
-    _timestamp_column("created_at"),
+    timestamp_column("created_at"),
 )
 
 webhook_secrets = Table(
@@ -411,5 +391,5 @@ webhook_secrets = Table(
     _id_column(),
     Column("subject", Text, nullable=False, index=True),
     Column("key", LargeBinary, nullable=False),
-    _timestamp_column("created_at"),
+    timestamp_column("created_at"),
 )

@@ -13,7 +13,7 @@ FURTHER_BASES = {"AsyncDataset": SEQUENCE, "AsyncFrames": SEQUENCE, "AsyncRender
 ATTRIBUTES = {("AsyncRender", "receipt")}
 # Written by hand in `blocking`, or of no use there.
 LEFT_OUT = {"__init__", "__len__", "__aenter__", "__aexit__", "part", "require_kind", "fetch_array"}
-HEAD = f'''"""The blocking classes of the client: each does what its asynchronous counterpart does, and returns when it is done.
+HEAD = f'''"""Blocking classes: each does what its asynchronous counterpart does, and returns when it is done.
 
 {GENERATED}
 """
@@ -21,45 +21,44 @@ HEAD = f'''"""The blocking classes of the client: each does what its asynchronou
 '''
 
 
-def blocking() -> str:
-    """The module `blocking.classes`."""
-    modules = {name: ast.parse((CLIENT / f"{name}.py").read_text()) for name in SOURCES}
-    classes = [
-        (name, node)
-        for name, tree in modules.items()
-        for node in tree.body
-        if isinstance(node, ast.ClassDef) and node.name.startswith("Async")
-    ]
-    body = "".join(_blocking_class(node) for _, node in classes)
-    return HEAD + _imports(modules, classes, body) + body
+def blocking(name: str) -> str:
+    """The module of this name in `blocking`, made from that of the asynchronous client."""
+    tree = ast.parse((CLIENT / f"{name}.py").read_text())
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.startswith("Async")]
+    body = "".join(map(_blocking_class, classes))
+    return HEAD + _imports(name, tree, classes, body) + body
 
 
-def _imports(modules: dict[str, ast.Module], classes: list[tuple[str, ast.ClassDef]], body: str) -> str:
-    """What the sources import and the classes use, and the asynchronous classes."""
+def _imports(name: str, tree: ast.Module, classes: list[ast.ClassDef], body: str) -> str:
+    """What the source imports and the classes use, the asynchronous classes, and the blocking ones of other modules."""
     known = {
-        (node.module or "", name.name)
-        for tree in modules.values()
+        (node.module or "", each.name)
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
-        for name in node.names
+        for each in node.names
     }
-    known |= {(f"service.client.{name}", node.name) for name, tree in modules.items() for node in _definitions(tree)}
+    known |= {(f"service.client.{name}", node.name) for node in _definitions(tree)}
+    known |= {
+        (f"service.client.blocking.{module.rpartition('.')[2]}", each.removeprefix("Async"))
+        for module, each in known
+        if each.startswith("Async") and module.startswith("service.client.") and module != f"service.client.{name}"
+    }
     known |= {
         ("collections.abc", "Iterator"),
         ("typing", "TYPE_CHECKING"),
         ("service.client.blocking.portal", "Blocking"),
     }
     known |= {
-        ("service.client.blocking.portal", name) for name in ("blocking_version_of", "call", "iterate", "run", "wrap")
+        ("service.client.blocking.portal", each) for each in ("blocking_version_of", "call", "iterate", "run", "wrap")
     }
     known |= {("service.client.blocking.sequences", "FrameSequence")}
     known |= {("service.client.blocking.notebook", "ShownInNotebooks")}
     words = set(re.findall(r"\w+", re.sub(r'"""(?s:.*?)"""', "", body)))
-    own = {node.name.removeprefix("Async") for _, node in classes}
+    own = {node.name.removeprefix("Async") for node in classes}
     lines = sorted(
-        f"from {module} import {name}\n"
-        for module, name in known
-        if name in words | {"TYPE_CHECKING"} and name not in own
+        f"from {module} import {each}\n"
+        for module, each in known
+        if each in words | {"TYPE_CHECKING"} and each not in own and module != "__future__"
     )
     return f"from __future__ import annotations\n\n{''.join(lines)}{_ONLY_TYPES}"
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tests.client.api_modules import CLIENT, api, fields, operations
-from tests.client.blocking_classes import blocking
+from tests.client.blocking_classes import SOURCES, blocking
 from tests.support.source_code import ROOT
 
 
@@ -15,8 +15,7 @@ def modules() -> dict[Path, str]:
     return {
         CLIENT / "operations.py": operations(document),
         CLIENT / "fields.py": fields(document),
-        CLIENT / "blocking/classes.py": blocking(),
-    }
+    } | {CLIENT / f"blocking/{name}.py": blocking(name) for name in SOURCES}
 
 
 def formatted(text: str) -> str:

@@ -6,7 +6,6 @@ import re
 import pytest
 
 import reelmill
-from service.client.blocking import classes
 from service.client.operations import OPERATIONS
 from service.client.requests import fill_path, path_parameters
 from tests.client.blocking_classes import ATTRIBUTES, LEFT_OUT
@@ -44,12 +43,12 @@ def test_both_kinds_of_the_client_have_the_same_methods() -> None:
         "Renders",
         "Render",
     ):
-        there, here = getattr(reelmill, f"Async{name}"), getattr(classes, name)
+        there, here = getattr(reelmill, f"Async{name}"), getattr(reelmill, name)
         wanted = {each for each in vars(there) if not each.startswith("_")} - LEFT_OUT - {"estimate"}
         assert wanted <= set(dir(here)), name
         waiting = [each for each in wanted if inspect.iscoroutinefunction(inspect.getattr_static(here, each))]
         assert waiting == [], name
-    assert all(isinstance(vars(classes.Render)[name], property) for _, name in ATTRIBUTES)
+    assert all(isinstance(vars(reelmill.Render)[name], property) for _, name in ATTRIBUTES)
 
 
 def test_what_is_public_is_listed() -> None:

@@ -20,7 +20,6 @@ from service.store.schedules.schedules import create as create_schedule
 from service.store.schedules.tables import schedule_runs, schedules
 from service.store.tables import datasets, frames, render_presets, renders, requesters, sources
 from service.store.tables import experiments as experiment_rows
-from service.store.tables import follows as followed
 from service.store.tables import presets as preset_rows
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.servers.databases import fresh_database
@@ -87,7 +86,7 @@ async def test_what_is_seen(database: Database, tree: Tree, who: Caller) -> None
         assert await experiments.count(connection, ExperimentFilter()) == len(expected)
         ids = {row.id for row in await connection.execute(select(datasets.c.id))}
         assert ids == {dataset.id for dataset in expected.values()}
-        for table, each in ((frames, 3), (sources, 1), (renders, 1), (followed, 1)):
+        for table, each in ((frames, 3), (sources, 1), (renders, 1), (follows.follows, 1)):
             assert await connection.scalar(select(func.count()).select_from(table)) == each * len(expected), table.name
 
 

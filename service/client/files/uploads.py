@@ -72,7 +72,7 @@ async def upload_survey(
     """
     if not survey.files:
         raise FolderError(nothing_to_upload(survey))
-    stored = await _list_stored(transport, dataset, checksum=checksum)
+    stored = await list_stored(transport, dataset, checksum=checksum)
     missing = await asyncio.to_thread(_select_changed, survey, stored)
     total, present = len(survey.files), len(survey.files) - len(missing)
     on_progress("upload", present, total)
@@ -87,7 +87,7 @@ def _select_changed(survey: FolderSurvey, stored: StoredFiles) -> list[str]:
     return [name for name, status in survey.files.items() if not stored.has_same(survey.folder, name, status)]
 
 
-async def _list_stored(transport: Transport, dataset: str, *, checksum: bool) -> StoredFiles:
+async def list_stored(transport: Transport, dataset: str, *, checksum: bool) -> StoredFiles:
     """What the dataset has stored. The Date of the answer is compared with our clock before the request was sent.
 
     A busy service sends an old Date, so that its clock only seems to be behind: that is ignored, else a file that was

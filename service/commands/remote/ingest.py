@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
 from service.client.datasets import AsyncDataset
-from service.client.errors import FolderError, NotFound
+from service.client.errors import FolderError, NotFound, Refused, Unreachable
+from service.client.files.growing import GrowingFolder
 from service.client.files.local_files import nothing_to_upload, printable, survey_folder
 from service.client.files.uploads import UploadResult
 from service.client.mill import AsyncReelmill
@@ -18,6 +20,10 @@ from service.plan.formats import SourceKind
 from service.plan.names.media_names import describe_exclusions
 
 MAX_NAMES, MAX_LEFT_OUT = 3, 20
+# A file counts when it is the same in two looks that are so far apart. While the service is away, looks wait longer.
+FOLLOW_INTERVAL_S, MAX_OUTAGE_PAUSE_S = 2.0, 30.0
+# What is answered so may be answered otherwise later.
+TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 
 
 async def ingest(
@@ -49,6 +55,41 @@ async def _require_kind_if_there(mill: AsyncReelmill, place: tuple[str, str], ki
         (await experiment.datasets.get(place[1])).require_kind(kind)
     except NotFound:
         pass
+
+
+async def follow_folder(growing: GrowingFolder, *, checksum: bool = False) -> NoReturn:
+    """Upload until cancelled, also while the service is away. Raises Refused for what it refuses for good."""
+    pause_s = FOLLOW_INTERVAL_S
+    while True:
+        try:
+            if sent := await growing.upload_settled(checksum=checksum):
+                print(f"{sent} files sent, {growing.sent} since the start", flush=True)
+            for left in growing.left_out:
+                print(f"not uploaded: {left}", flush=True)
+            pause_s = FOLLOW_INTERVAL_S
+        except (Unreachable, Refused) as error:
+            if isinstance(error, Refused) and error.status != TOO_MANY_REQUESTS and error.status < SERVER_ERROR:
+                raise
+            pause_s = min(2 * pause_s, MAX_OUTAGE_PAUSE_S)
+            print(f"the service is away ({error}): next attempt in {pause_s:g} s", flush=True)
+        await asyncio.sleep(pause_s)
+
+
+async def ingest_while_growing(
+    settings: Settings, folder: Path, place: tuple[str, str], kind: SourceKind, *, checksum: bool = False
+) -> None:
+    """Upload what appears in the folder and has stopped growing, until interrupted; the service registers it by itself.
+
+    Raises Refused for what the service refuses for good.
+    """
+    print(f"following {printable(str(folder))}: end it with Ctrl-C", flush=True)
+    async with open_mill(settings, LONG_PATIENCE_S) as mill:
+        experiment = await mill.experiments.get_or_create(place[0])
+        dataset = await experiment.datasets.get_or_create(place[1], kind)
+        await dataset.start_following()
+        print(f"dataset {dataset.id}: it is followed, so that files become frames by themselves", flush=True)
+        growing = dataset.growing_folder(folder)
+        await follow_folder(growing, checksum=checksum)
 
 
 def _summary_lines(found: AsyncDataset, result: UploadResult) -> Iterator[str]:

@@ -15,13 +15,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.store.backup.archive import Archive, ArchiveWriter, BackupError, Manifest, TableContent
+from service.store.catalog.follows import follows
 from service.store.database import Database
 from service.store.schedules.tables import schedules
 from service.store.schema import revisions, upgrade
 
 PART_BYTES = 1024 * 1024
-# Asked of a table that is in a file of its own, so that it is there, too.
-metadata = schedules.metadata
+# Tables in files of their own, which are known only once they are imported.
+OF_OTHER_FILES = (follows, schedules)
+metadata = OF_OTHER_FILES[0].metadata
 # Rows of processes that are alive, which are not there after a restoration, and their maintenance and comparison of
 # bucket and database, which begin anew. Migrations fill `transitions`.
 OF_PROCESSES = frozenset({"workers", "devices", "capabilities", "consistency_checks", "maintenance_rounds"})

@@ -9,7 +9,21 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, literal, select, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Integer,
+    Table,
+    Text,
+    func,
+    literal,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import bindparam
@@ -17,7 +31,7 @@ from sqlalchemy.sql.expression import bindparam
 from service.errors import Conflict
 from service.store.catalog.scanned import Listing
 from service.store.database import acquire_advisory_lock
-from service.store.tables import datasets, experiments, follows
+from service.store.tables import datasets, experiments, metadata, timestamp_column
 
 # Datasets of one owner that are followed at the same time.
 MAX_FOLLOWED = 200
@@ -30,6 +44,26 @@ WHOLE_SHARE, OBJECTS_OF_ONE_PAGE = 5, 1000
 FIRST_FAILURE_GAP_S, LONGEST_FAILURE_GAP_S = 5, 300
 # Whoever shows no sign of life for so long has lost the look.
 LOOK_TIMEOUT_S = 6
+
+follows = Table(
+    "follows",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    timestamp_column("since"),
+    timestamp_column("due_at"),
+    timestamp_column("whole_at"),
+    Column("hinted", Boolean, nullable=False, server_default=text("false"), comment="by an event, since the last look"),
+    Column("lease", BigInteger, nullable=False, server_default="0"),
+    Column("worker", Text, comment="who looks now; null: nobody"),
+    Column("alive_at", DateTime(timezone=True), comment="the last sign of life of whoever looks now"),
+    *(timestamp_column(name, required=False) for name in ("looked_at", "changed_at")),
+    Column("listing_s", Double, nullable=False, server_default="0", comment="seconds that a whole listing takes"),
+    Column("failures", Integer, nullable=False, server_default="0", comment="looks and scans that failed in a row"),
+    Column("problem", Text),
+    Column("listing", JSONB, comment="of the last scan: see catalog.scanned"),
+    Column("measured", BigInteger, nullable=False, server_default="0", comment="frames when levels were measured"),
+    Column("changes", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="objects since, by kind"),
+)
 
 # Kinds of changes that `changes` counts.
 CHANGES = ("appended", "late", "replaced", "vanished")

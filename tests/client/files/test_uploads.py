@@ -13,9 +13,11 @@ from service.client import transport as transport_module
 from service.client.datasets import AsyncDataset, ProgressCallback
 from service.client.errors import Conflict, FolderError, Invalid, NotPermitted, Unreachable
 from service.client.files import bundles, uploads
+from service.client.files.growing import GrowingFolder
 from service.client.files.local_files import survey_folder
 from service.client.files.uploads import UploadResult
 from service.client.mill import AsyncReelmill
+from service.commands.remote import ingest as ingest_command
 from tests.client.mills import open_mill
 from tests.support.data.media import jpeg, numbered_picture, video
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
@@ -244,3 +246,45 @@ async def test_source_videos(api: CatalogueApi, tmp_path: Path) -> None:
     async with open_mill(api) as mill:
         dataset, _ = await ingest(mill, tmp_path / "videos", name="film", kind="video")
     assert (dataset.frame_count, dataset.bytes) == (30, len(data) + len(free))
+
+
+async def _growing(mill: AsyncReelmill, folder: Path) -> GrowingFolder:
+    return (await (await mill.experiments.get_or_create("run")).datasets.get_or_create("camera")).growing_folder(folder)
+
+
+async def test_a_folder_is_followed_through_an_outage(
+    api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a service that fails has not taken is sent when it works again; what it refuses for good ends it."""
+    monkeypatch.setattr(ingest_command, "FOLLOW_INTERVAL_S", 0.05)
+    mill, transport = _unreliable_mill(api, 500, 502)
+    async with mill:
+        following = asyncio.create_task(ingest_command.follow_folder(await _growing(mill, folder)))
+        await _until_stored(api, 12)
+        (folder / "f99.jpg").write_bytes(jpeg(numbered_picture(9)))
+        await _until_stored(api, 13)
+        transport.faults.append(403)
+        (folder / "f100.jpg").write_bytes(jpeg(numbered_picture(10)))
+        with pytest.raises(NotPermitted, match="no room left"):
+            await following
+    assert "the service is away" in capsys.readouterr().out
+
+
+async def test_a_file_waits_until_it_has_stopped_growing(api: CatalogueApi, tmp_path: Path) -> None:
+    picture, path = jpeg(numbered_picture(1)), tmp_path / "new" / "f1.jpg"
+    path.parent.mkdir()
+    async with open_mill(api) as mill:
+        growing = await _growing(mill, path.parent)
+        assert await growing.upload_settled() == 0, "the folder has nothing yet"
+        for end in (100, 200, len(picture)):
+            path.write_bytes(picture[:end])
+            assert await growing.upload_settled() == 0
+        assert [await growing.upload_settled() for _ in range(2)] == [1, 0]
+        path.write_bytes(jpeg(numbered_picture(20)))
+        assert [await growing.upload_settled() for _ in range(2)] == [0, 1], "it has changed"
+
+
+async def _until_stored(api: CatalogueApi, count: int) -> None:
+    async with asyncio.timeout(60):
+        while sum([len(page) async for page in api.objects.list("reelmill", "frames/")]) < count:
+            await asyncio.sleep(0.05)
