@@ -159,6 +159,7 @@ async def plant(world: World, home: Path) -> World:
         secret = await webhook_secrets.create(connection, Subject("alice"))
         await workers.record_heartbeat(connection, worker := uuid4(), "render-1:4711", 1, "0")
         await workers.update_facts(connection, worker, {"offers": []})
+        await connection.execute(text("DELETE FROM schedules"))  # one owner may have a hundred
         schedule = await schedules.create(connection, Subject("alice"), _schedule_of(dataset))
         letter = await connection.scalar(text(ADD_DEAD_LETTER), {"experiment": str(dataset.experiment_id)})
         signer = Signer(await load_signing_key(connection))

@@ -181,6 +181,7 @@ async def test_presets_are_shared_as_experiments_are(database: Database, tree: T
     assert await _is_refused(database, who, update(render_presets).values(name="x"))
 
 
+@CALLERS
 async def test_schedules_are_seen_by_their_owner_and_admins(database: Database, tree: Tree, who: Caller) -> None:
     """Also where the experiment is everybody's: a request may have the address of a webhook."""
     async with database.service_transaction() as connection:
