@@ -5,7 +5,7 @@ World.parameters. A cell is a status; `-`: nobody can be without a scope that is
 """
 
 import csv
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,7 +159,6 @@ async def plant(world: World, home: Path) -> World:
         secret = await webhook_secrets.create(connection, Subject("alice"))
         await workers.record_heartbeat(connection, worker := uuid4(), "render-1:4711", 1, "0")
         await workers.update_facts(connection, worker, {"offers": []})
-        await connection.execute(text("DELETE FROM schedules"))  # one owner may have a hundred
         schedule = await schedules.create(connection, Subject("alice"), _schedule_of(dataset))
         letter = await connection.scalar(text(ADD_DEAD_LETTER), {"experiment": str(dataset.experiment_id)})
         signer = Signer(await load_signing_key(connection))
@@ -181,6 +180,14 @@ async def plant(world: World, home: Path) -> World:
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _many_schedules() -> Iterator[None]:
+    """Each operation that changes something gets a schedule of its own, all of them alice's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedules, "MAX_SCHEDULES", 10_000)
+        yield
 
 
 @pytest.fixture(scope="module")
