@@ -109,6 +109,17 @@ def api(
 
 
 @app.command()
+def ingest(
+    files: Annotated[int, typer.Option(min=1000, help="small JPEGs")] = 100_000,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Measure `reelmill ingest` of many small JPEGs, beside a request for each file."""
+    from benchmarks.api.ingest import measure
+
+    raise typer.Exit(measure(files, results))
+
+
+@app.command()
 def soak(
     clients: Annotated[int, typer.Option(min=1, help="concurrent clients")] = 200,
     seconds: Annotated[float, typer.Option(min=1)] = 60,

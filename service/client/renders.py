@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from service.client.entity import Entity
-from service.client.errors import BrokenOff, Conflict, DownloadDiffers, RenderFailed
+from service.client.errors import BrokenOff, Conflict, DownloadDiffers, Refused, RenderFailed, refusal
 from service.client.events import read_events
 from service.client.fields import DeletedFields, EstimateFields, RenderFields
 from service.client.receipts import Receipt
-from service.client.requests import require_object
+from service.client.requests import Request, list_of, require_object
 
 if TYPE_CHECKING:
     from service.client.transport import Transport
@@ -50,6 +50,24 @@ class AsyncRenders:
     async def get(self, job_id: UUID | str) -> AsyncRender:
         """Raises NotFound."""
         return AsyncRender(self._transport, require_object(await self._transport.call("get_video", job_id=job_id)))
+
+    async def latest(self, **filters: Any) -> AsyncRender:
+        """The newest that has succeeded, of `experiment_id`, `dataset_id` and `preset`. Raises NotFound."""
+        return AsyncRender(self._transport, require_object(await self._transport.call("latest_status", **filters)))
+
+    async def submit_many(self, requests: Sequence[Mapping[str, Any]]) -> Sequence[AsyncRender | Refused]:
+        """Submit up to 1,000 requests at once: for each, in order, its render or why it was refused.
+
+        Once, however often the connection breaks. Raises Refused for what concerns all of them, Unreachable.
+        """
+        renders = [{"idempotency_key": str(uuid.uuid4())} | dict(each) for each in requests]
+        request = Request("POST", "/api/videos/batch", body={"renders": renders}, is_harmless=True)
+        return [self._outcome_of(row) for row in list_of(await self._transport.send(request))]
+
+    def _outcome_of(self, row: Mapping[str, Any]) -> AsyncRender | Refused:
+        if row["job"] is not None:
+            return AsyncRender(self._transport, row["job"])
+        return refusal(row["status"], row["problem"])
 
     async def submit(self, **request: Any) -> AsyncRender:
         """Submit a request with the fields of the API: `experiment_id`, `decimation_factor`, `fps`, …"""

@@ -1,4 +1,4 @@
-"""The examples of README.md and docs/client.md, as a user would type them: against a real service, in order."""
+"""The examples of README.md, docs/client.md and docs/recipes.md, as a user would type them: against a real service, in order."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from tests.support.data import media
 from tests.support.processes.running_service import SCOPES, RunningService
 from tests.support.source_code import ROOT
 
-PAGE, README = (ROOT / "docs/client.md").read_text(), (ROOT / "README.md").read_text()
+PAGE, README, RECIPES = ((ROOT / name).read_text() for name in ("docs/client.md", "README.md", "docs/recipes.md"))
 
 
 def blocks(text: str, languages: str) -> str:
@@ -53,6 +53,22 @@ def test_the_python_of_the_page_then_its_commands(service: RunningService, folde
     assert shell.returncode == 0, shell.stderr
     assert (folder / "first.png").read_bytes().startswith(b"\x89PNG") and (folder / "three.mp4").exists()
     assert '"summary"' in shell.stdout and "f000.png" in shell.stdout
+
+
+def test_the_recipes(service: RunningService, folder: Path) -> None:
+    """After the page of the client, whose dataset they use."""
+    own = environment(service, folder)
+    script = subprocess.run(
+        [sys.executable, "-c", blocks(RECIPES, "python")], cwd=folder, env=own, capture_output=True, text=True
+    )
+    assert script.returncode == 0, script.stderr
+    said = script.stdout
+    assert "torch.Size([4," in said and "camera 1" in said and "accepted:" in said, said
+    shell = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", blocks(RECIPES, "sh")], cwd=folder, env=own, capture_output=True, text=True
+    )
+    assert shell.returncode == 0, shell.stderr
+    assert "matches this receipt" in shell.stdout and (folder / "run 7.mp4").exists()
 
 
 def test_the_five_minutes_of_the_readme(service: RunningService, tmp_path: Path) -> None:
