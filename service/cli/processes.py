@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,12 +14,17 @@ from service.private_files import PRIVATE_UMASK
 
 
 @app.command()
-def up() -> None:
+def up(
+    log: Annotated[
+        Literal["json", "text"] | None,
+        typer.Option(help="form of the log; default: text for people on a terminal, JSON lines elsewhere"),
+    ] = None,
+) -> None:
     """Run the API and a worker on this machine; services without a setting are embedded."""
     from service.commands.up import run_up
 
     with errors_to_exit_codes():
-        run_up(config.load())
+        run_up(config.load(), log)
 
 
 @app.command()

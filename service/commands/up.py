@@ -6,10 +6,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import IO
+from typing import IO, Literal
 
 import httpx
 
@@ -23,16 +23,32 @@ from service.errors import StartupError
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 CHECK_INTERVAL_S = 0.25
+LogForm = Literal["json", "text"]
 
 
-def run_up(settings: Settings) -> None:
-    """Run both processes until SIGINT or SIGTERM; print the URLs; on a terminal with an admin token."""
+def run_up(settings: Settings, log: LogForm | None = None) -> None:
+    """Run both processes until SIGINT or SIGTERM; print the URLs; on a terminal with an admin token.
+
+    `log` is the form of the log, on a terminal by default for people: `text` shows what deserves attention, and below
+    it a line about what is being done.
+    """
     hide_from_other_processes()
-    with run_local_service(settings) as running:
+    with ExitStack() as stack:
+        screen = None
+        if (log or ("text" if sys.stdout.isatty() else "json")) == "text":
+            from rich.console import Console
+
+            from service.commands.up_screen import UpScreen
+
+            screen = UpScreen(Console(highlight=False))
+        running = stack.enter_context(run_local_service(settings, output=screen.output if screen else None))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: running.stopping.set())
         print(f"API     {running.url}\ndocs    {running.url}/docs", flush=True)
         print(f"token   {token_or_command(settings)}\nStudio  {login_link(settings, running.url)}", flush=True)
+        if screen is not None and not settings.identity.jwks_url:
+            token = mint_local_token(settings, "operator", ("admin",), timedelta(days=365))
+            stack.enter_context(screen.follow(running.url, token))
         running.supervise()
 
 
