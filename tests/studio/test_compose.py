@@ -24,7 +24,7 @@ from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
 
 # What the form leaves out: the place in the address, what the estimate is, a secret that no link may have.
-EXCLUDED = {"experiment_id", "dataset_id", "dry_run", "webhook_url"}
+EXCLUDED = {"experiment_id", "dataset_id", "dry_run", "webhook_url", "preset"}
 FIELDS = "return [...document.querySelectorAll('[data-field]')].map((each) => each.dataset.field.split('.')[0])"
 SHOWN = """
 const image = document.querySelector('img.preview');
@@ -180,21 +180,32 @@ def test_composing_again_begins_with_all_that_was_asked_for(
     page.wait(lambda: f"#/renders/{job}" in page.address(), "it is not the same render")
 
 
-def test_options_are_kept_taken_and_removed(service: RunningService, page: Studio, plate: dict[str, Any]) -> None:
+def test_options_are_kept_taken_and_removed(
+    service: RunningService, page: Studio, plate: dict[str, Any], alice: httpx.Client
+) -> None:
+    """As presets of the service, which a request can name; one of somebody else can be taken, and not removed."""
+    with service.client("bob") as bob:
+        public = {"name": "of bob", "options": {"fps": 5, "rotate": 180}, "visibility": "public"}
+        made = bob.post("/api/presets", json=public).raise_for_status().json()
     page.sign_in(service.token("alice", SCOPES))
     page.open(f"#/compose/{plate['id']}?fps=12&rotate=90&frame=7")
-    page.wait_for("#recipe").send_keys("<b>slow</b>", Keys.ENTER)
+    page.wait_for("#preset").send_keys("<b>slow</b>", Keys.ENTER)
     page.wait_for(".presets bdi", "<b>slow</b>")
+    (kept,) = [row for row in alice.get("/api/presets").json() if row["name"] == "<b>slow</b>"]
+    assert kept["options"] == {"decimation_factor": 1, "fps": 12, "rotate": 90}
     page.open(f"#/compose/{plate['id']}?frame=9&quality=10")
     page.click(".presets button", "<b>slow</b>")
     page.wait_for(".estimate", "57 frames, 5 s, ")
     page.wait_for(".pane .caption", "render 270")
     assert page.address().endswith("?fps=12&rotate=90&frame=9")
-    page.click("button[aria-label^=Remove]")
-    page.wait(lambda: page.script("return !document.querySelector('.presets bdi')"), "it is still there")
-    page.driver.refresh()
-    page.wait_for(".estimate", "57 frames")
-    assert page.script("return !document.querySelector('.presets bdi')")
+    page.wait_for(".presets bdi", "of bob")
+    assert page.script("return !document.querySelector('[aria-label=\"Remove of bob\"]')"), "it is bob's"
+    page.click("button[aria-label='Remove <b>slow</b>']")
+    page.wait(
+        lambda: "<b>slow</b>" not in page.script("return document.querySelector('.presets').textContent"), "it is there"
+    )
+    with service.client("bob") as bob:
+        bob.delete(f"/api/presets/{made['id']}").raise_for_status()
 
 
 def test_all_of_it_by_keyboard(service: RunningService, page: Studio, plate: dict[str, Any]) -> None:

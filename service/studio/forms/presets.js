@@ -1,44 +1,56 @@
-/** Options that this browser keeps by name, to be applied to any dataset. */
+/** Presets of the service: options by name, which requests, schedules and scripts can name, too. */
 
+import { get, isAbort, post, send } from "../page/api.js";
 import { h } from "../page/dom.js";
 
-const STORED = "reelmill recipes";
-const OF_ONE_DATASET = ["frame"];
+const LIST = "/api/presets?limit=100";
 
-/** Queries by name.
- * @returns {Record<string, string>} */
-function kept() {
-  try {
-    return JSON.parse(localStorage.getItem(STORED) ?? "{}");
-  } catch {
-    return {};
+export class Presets {
+  /** @param {() => void} changed @param {AbortSignal} signal */
+  constructor(changed, signal) {
+    this.changed = changed;
+    this.signal = signal;
+    /** @type {Api.Preset[]} */ this.all = [];
+    /** Why the last change was refused. */
+    this.note = "";
+  }
+
+  load() { return this.change(async () => {}); }
+
+  /** @param {string} name @param {any} options */
+  keep(name, options) { return this.change(() => post("/api/presets", { name, options })); }
+
+  /** @param {Api.Preset} preset */
+  remove(preset) { return this.change(() => send(`/api/presets/${preset.id}`, { method: "DELETE" })); }
+
+  /** @param {() => Promise<unknown>} work */
+  async change(work) {
+    this.note = "";
+    try {
+      await work();
+      this.all = await get(LIST, { signal: this.signal });
+    } catch (error) {
+      if (isAbort(error) || this.signal.aborted) return;
+      this.note = /** @type {Error} */ (error).message;
+    }
+    this.changed();
   }
 }
 
-/** @param {Record<string, string>} presets */
-const keep = (presets) => localStorage.setItem(STORED, JSON.stringify(presets));
-
-/** @param {URLSearchParams} query what is composed now @param {(query: string) => void} onApply @param {() => void} update */
-export function presets(query, onApply, update) {
-  const all = kept();
+/** @param {Presets} presets @param {{options: () => any, onApply: (options: any) => void, mayKeep: boolean, mayRemove: (preset: Api.Preset) => boolean}} form */
+export function presetList(presets, { options, onApply, mayKeep, mayRemove }) {
   /** @param {any} event */
-  const add = (event) => {
+  const keep = (event) => {
     event.preventDefault();
-    const name = event.target.elements.recipe.value.trim(), options = new URLSearchParams(query);
-    for (const each of OF_ONE_DATASET) options.delete(each);
-    if (name) keep({ ...all, [name]: options.toString() });
+    const name = event.target.elements.preset.value.trim();
+    if (name) presets.keep(name, options());
     event.target.reset();
-    update();
-  };
-  const remove = (/** @type {string} */ name) => {
-    const { [name]: _gone, ...rest } = all;
-    keep(rest);
-    update();
   };
   return h("div", { key: "presets", class: "presets" },
-    h("form", { class: "buttons tight", onsubmit: add },
-      h("input", { id: "recipe", "aria-label": "Name of these options", placeholder: "Name of these options" }), h("button", null, "Keep")),
-    Object.entries(all).map(([name, options]) => h("div", { class: "buttons tight", key: name },
-      h("button", { class: "small", title: "Take these options", onclick: () => onApply(options) }, h("bdi", { class: "cut" }, name)),
-      h("button", { class: "small", "aria-label": `Remove ${name}`, onclick: () => remove(name) }, "×"))));
+    mayKeep ? h("form", { class: "buttons tight", onsubmit: keep },
+      h("input", { id: "preset", "aria-label": "Name of these options", placeholder: "Name of these options", maxlength: 200 }), h("button", null, "Keep")) : null,
+    presets.note ? h("p", { class: "notice", role: "alert" }, presets.note) : null,
+    presets.all.map((preset) => h("div", { class: "buttons tight", key: preset.id },
+      h("button", { class: "small", title: `Take these options, which ${preset.owner} keeps`, onclick: () => onApply(preset.options) }, h("bdi", { class: "cut" }, preset.name)),
+      mayRemove(preset) ? h("button", { class: "small", "aria-label": `Remove ${preset.name}`, onclick: () => presets.remove(preset) }, "×") : null)));
 }

@@ -2,7 +2,7 @@
 
 const SENT_ELSEWHERE = {
   experiment_id: "of the dataset", dataset_id: "in the path", dry_run: "what the estimate is",
-  webhook_url: "a secret address, which no link may have",
+  webhook_url: "a secret address, which no link may have", preset: "its options are taken over",
 };
 const GROUPS = /** @type {[string, string[]][]} */ ([
   ["Which frames", ["frames", "decimation_factor", "decimation_mode"]],
@@ -13,6 +13,8 @@ const GROUPS = /** @type {[string, string[]][]} */ ([
   ["What comes out", ["codec", "container", "quality", "effort", "outputs", "device", "priority", "keep_days"]],
 ]);
 const DEFAULT_RATE = 30;
+// What is sent where neither the address nor the service's description has a value.
+const USUAL = /** @type {Record<string, any>} */ ({ decimation_factor: 1 });
 
 /** `name`: with dots, as in `crop.x`.
  * @typedef {{name: string, schema: any, items: any[] | null}} Field */
@@ -59,7 +61,7 @@ function valueOf({ schema, items }, text) {
  * @param {Field[]} fields @param {URLSearchParams} query */
 export function optionsOf(fields, query) {
   /** @type {any} */
-  const options = { decimation_factor: 1 };
+  const options = { ...USUAL };
   for (const field of fields) {
     const text = query.get(field.name);
     if (text === null || text === "") continue;
@@ -87,7 +89,7 @@ export function flatten(options, before = "") {
 export function queryOf(fields, request) {
   const asked = flatten(request), query = new URLSearchParams();
   for (const { name, schema } of fields) {
-    const value = asked[name], isUsual = !name.includes(".") && value === schema.default;
+    const value = asked[name], isUsual = !name.includes(".") && value === (schema.default ?? USUAL[name]);
     if (value === undefined || value === "" || value === false || isUsual) continue;
     query.set(name, String(value));
   }

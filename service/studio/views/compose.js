@@ -10,7 +10,7 @@ import { timeline } from "../frames/timeline.js";
 import { toneWindow, windowOf } from "../frames/tone_window.js";
 import { offerPanel } from "../forms/offer.js";
 import { optionGroups } from "../forms/options.js";
-import { presets } from "../forms/presets.js";
+import { presetList, Presets } from "../forms/presets.js";
 import { flatten, groupsOf, optionsOf, propertiesOf, queryOf } from "../forms/recipe.js";
 import { problem, skeleton } from "./states.js";
 
@@ -41,8 +41,9 @@ const initialState = (route) => ({
 });
 
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
-export function open({ route, update, signal, go, may }) {
+export function open({ route, session, update, signal, go, may }) {
   const id = /** @type {string} */ (route.id), state = initialState(route);
+  const presets = new Presets(update, signal);
   let timer = 0, asked = new AbortController();
 
   async function load() {
@@ -52,6 +53,7 @@ export function open({ route, update, signal, go, may }) {
       state.at = lastAtMost(state.at);
       await takeRequest();
       ask();
+      if (may("videos:read")) presets.load();
     } catch (error) {
       if (!signal.aborted) state.error = error;
     }
@@ -199,14 +201,21 @@ export function open({ route, update, signal, go, may }) {
 
   function toggleWipe() { state.wiped = !state.wiped; update(); }
 
-  /** @param {string} query */
-  const applyPreset = (query) => go(`#/compose/${id}?${query}${state.at ? `&frame=${state.at}` : ""}`);
+  /** @param {any} options */
+  function applyPreset(options) {
+    const query = queryOf(fields(), options);
+    if (state.at) query.set("frame", String(state.at));
+    go(`#/compose/${id}?${query}`);
+  }
+
+  /** @param {Api.Preset} preset */
+  const mayRemove = (preset) => may("videos:render") && (may("admin") || preset.owner === session.user);
 
   function side() {
     const { answer, problem: refused, busy, size, note, route: { query } } = state;
     const offered = { answer, problem: refused, busy, size, note, mayRender: may("videos:render"), body: body() };
     return h("aside", { class: "side", "aria-label": "Options" },
-      offerPanel(offered, { submit, copy }, presets(query, applyPreset, update)),
+      offerPanel(offered, { submit, copy }, presetList(presets, { options: () => optionsOf(fields(), state.route.query), onApply: applyPreset, mayKeep: may("videos:render"), mayRemove })),
       optionGroups(state.groups, { query, problem: refused, change }));
   }
 

@@ -1,6 +1,6 @@
 /** A dataset: the frame, large; all frames on a time line; what is known of them. */
 
-import { get, once, post, Problem } from "../page/api.js";
+import { get, once, post, Problem, send } from "../page/api.js";
 import { keepInAddress, to } from "../page/address.js";
 import { h } from "../page/dom.js";
 import { baseName, count, counted, figure, moment } from "../page/format.js";
@@ -11,7 +11,7 @@ import { timeline } from "../frames/timeline.js";
 import { facts } from "./dataset_facts.js";
 import { empty, problem, skeleton } from "./states.js";
 
-const AGAIN_MS = 700;
+const AGAIN_MS = 700, FOLLOWED_MS = 3000;
 
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open(context) {
@@ -19,7 +19,7 @@ export function open(context) {
   const id = /** @type {string} */ (context.route.id);
   const state = {
     route: context.route, dataset: /** @type {Api.Dataset | null} */ (null), experiment: /** @type {Api.Experiment | null} */ (null), error: /** @type {unknown} */ (null),
-    seeker: /** @type {Seeker | null} */ (null),
+    seeker: /** @type {Seeker | null} */ (null), note: "",
   };
   const measured = new MeasuredValues(id, signal, update);
   let scanning = 0;
@@ -37,7 +37,20 @@ export function open(context) {
     }
     if (state.dataset) look(state.dataset);
     if (["empty", "scanning"].includes(state.dataset?.state ?? "")) scanning = setTimeout(load, AGAIN_MS);
+    else if (state.dataset?.followed) scanning = setTimeout(load, FOLLOWED_MS);
     return update();
+  }
+
+  /** Follow the dataset, or end that. */
+  async function toggleFollow() {
+    clearTimeout(scanning);
+    try {
+      await send(`/api/datasets/${id}/follow`, { method: state.dataset?.followed ? "DELETE" : "PUT" });
+      state.note = "";
+    } catch (error) {
+      state.note = /** @type {Error} */ (error).message;
+    }
+    load();
   }
 
   /** Go through the frames of the last scan.
@@ -71,8 +84,8 @@ export function open(context) {
     close() { clearTimeout(scanning); measured.close(); state.seeker?.close(); },
     render() {
       if (state.error) return problem(state.error, () => { state.error = null; load(); });
-      const { dataset, experiment, seeker } = state;
-      return [head(dataset, experiment, context, seeker), dataset && !seeker ? waiting(dataset, context, load)
+      const { dataset, seeker, note } = state;
+      return [head(state, context, toggleFollow), note ? h("p", { class: "notice", role: "alert" }, note) : null, dataset && !seeker ? waiting(dataset, context, load)
         : seeker ? h("div", { class: "bench" }, h("div", { class: "look" }, stage(seeker, measured, update), transport(seeker)), facts(seeker)) : skeleton(1, "stage")];
     },
   };
@@ -95,13 +108,15 @@ const keysOf = (seeker) => [
  * @param {Seeker} seeker */
 const composed = ({ dataset, at }) => `#/compose/${dataset.id}?outputs=preview_strip,keogram${at ? `&frame=${at}` : ""}`;
 
-/** @param {Api.Dataset | null} dataset @param {Api.Experiment | null} experiment @param {import("../main.js").Context} context @param {Seeker | null} seeker */
-function head(dataset, experiment, { may, route }, seeker) {
+/** @param {{dataset: Api.Dataset | null, experiment: Api.Experiment | null, seeker: Seeker | null}} state @param {import("../main.js").Context} context @param {() => void} toggleFollow */
+function head({ dataset, experiment, seeker }, { may, route }, toggleFollow) {
   return h("header", { class: "head" },
     h("p", { class: "trail cut" }, h("a", { href: "#/experiments" }, "Experiments"), " / ", experiment ? h("a", { href: to.experiment(experiment.id) }, h("bdi", null, experiment.name)) : "…"),
     h("h1", { class: "cut" }, dataset ? h("bdi", null, dataset.name) : "…"),
     dataset?.state === "scanning" ? h("span", { class: "state scanning num" }, `scanning: ${count(dataset.scanned)}`) : null,
     seeker ? h("a", { class: `button push ${may("videos:render") ? "primary" : ""}`, href: composed(seeker) }, may("videos:render") ? "Render…" : "Compose…") : null,
+    dataset && may("catalog:write") ? h("button", { "aria-pressed": String(dataset.followed), title: "New files below its prefix become frames by themselves", onclick: toggleFollow }, dataset.followed ? "Following" : "Follow") : null,
+    dataset?.follow?.problem ? h("span", { class: "state failed" }, dataset.follow.problem) : null,
     may("videos:read") && dataset ? h("a", { class: "button", href: `#/renders?dataset_id=${route.id}` }, "Renders") : null);
 }
 
