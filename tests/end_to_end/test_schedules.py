@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import text
 
 from service.embedded.postgres import EmbeddedPostgres
@@ -17,6 +19,7 @@ from service.store.settings import DatabaseSettings
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
+from tests.support.servers.s3_server import ANY_STORE
 from tests.support.source_code import ROOT
 
 FRAMES = {f"2028-03-01T06-00-{second:02}Z.jpg": frame_jpeg(second) for second in range(12)}
@@ -24,6 +27,12 @@ LET_TIME_PASS = """
     UPDATE schedules SET planned_until = planned_until - interval '3 days', next_run_at = next_run_at - interval '3 days'
     WHERE id = :id
 """
+
+
+@pytest.fixture(scope="module")
+def service(start_service: Callable[[str], RunningService]) -> RunningService:
+    """Schedules do not know where objects are: one store is enough."""
+    return start_service(ANY_STORE)
 
 
 def let_time_pass(service: RunningService, schedule: str) -> None:

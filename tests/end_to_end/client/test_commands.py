@@ -14,15 +14,9 @@ from tests.support.processes import command
 from tests.support.processes.api import make_dataset
 from tests.support.processes.clean_environment import clean_environment
 from tests.support.processes.running_service import SCOPES, RunningService
-from tests.support.servers.s3_server import ANY_STORE
 
 FRAMES = {f"f{number}.jpg": frame_jpeg(number) for number in range(6)}
 Run = Callable[..., "CompletedProcess[str]"]
-
-
-@pytest.fixture(scope="module")
-def service(start_service: Callable[[str], RunningService]) -> RunningService:
-    return start_service(ANY_STORE)
 
 
 @pytest.fixture(scope="module")
