@@ -115,8 +115,10 @@ def test_sidecars_alone_do_not_fail_and_the_wrong_kind_is_told(service: RunningS
 
 @pytest.mark.parametrize("option", ["fps=0", "fps=nan", "quality=101", "width=true", "scale=inf", "no_such_field=1"])
 def test_values_that_the_service_refuses_name_the_field(option: str, service: RunningService, tmp_path: Path) -> None:
-    words = ("render", "--experiment", "00000000-0000-0000-0000-000000000000", "--option", option)
-    done = _run(service, tmp_path, *words)
+    with service.client("alice") as client:
+        experiment = client.post("/api/experiments", json={"name": f"refused {option}"})
+        assert experiment.status_code in (201, 409), "the other store has it already"
+    done = _run(service, tmp_path, "render", "--experiment", f"refused {option}", "--option", option)
     assert done.returncode == 2 and f"#/{option.partition('=')[0]}: " in done.stderr, done.stderr
 
 
