@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 
 from tests.support.data import media
@@ -28,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user")
     (folder / "frames").mkdir()
     for number in range(12):
-        (folder / "frames" / f"f{number:03d}.png").write_bytes(media.png16(media.numbered_picture(number)))
+        (folder / "frames" / f"f{number:03d}.png").write_bytes(media.png16(media.numbered_picture(number)[..., 0]))
     return folder
 
 
@@ -69,6 +71,16 @@ def test_the_recipes(service: RunningService, folder: Path) -> None:
     )
     assert shell.returncode == 0, shell.stderr
     assert "matches this receipt" in shell.stdout and (folder / "run 7.mp4").exists()
+
+
+def test_the_notebook(service: RunningService, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment(service, folder).items():
+        monkeypatch.setenv(name, value)
+    notebook = nbformat.read(ROOT / "docs/notebook.ipynb", as_version=4)
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": folder}}).execute()
+    outputs = [str([each.get("data") for each in cell.outputs]) for cell in notebook.cells if cell.cell_type == "code"]
+    assert "12" in outputs[0] and "array([" in outputs[1] and "image/png" in outputs[2], outputs
+    assert "<video controls" in outputs[3] and "<td>ok</td>" in outputs[4]
 
 
 def test_the_five_minutes_of_the_readme(service: RunningService, tmp_path: Path) -> None:
