@@ -1,6 +1,7 @@
 """Sends requests: what may be repeated is repeated, what was refused is an error, lists are followed page by page."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -31,13 +32,24 @@ class Transport:
     ) -> None:
         """`patience_s` is how long a service that cannot be reached is waited for."""
         self.address, self._patience_s = address, patience_s
-        self.http = httpx.AsyncClient(
-            base_url=address.url,
-            headers={"Authorization": f"Bearer {address.token}"},
-            timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            transport=transport,
-            trust_env=False,
-        )
+        self._transport = transport
+        self._client: tuple[int, httpx.AsyncClient] | None = None
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """The connections of this process: a forked one must not write into those of its parent."""
+        if self._client is None or self._client[0] != os.getpid():
+            self._client = (
+                os.getpid(),
+                httpx.AsyncClient(
+                    base_url=self.address.url,
+                    headers={"Authorization": f"Bearer {self.address.token}"},
+                    timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+                    transport=self._transport,
+                    trust_env=False,
+                ),
+            )
+        return self._client[1]
 
     async def call(self, operation: str, *, body: Any = None, headers: Any = None, **parameters: Any) -> Any:
         """The JSON that an operation of the API answers, by the name that it has in `/openapi.json`.

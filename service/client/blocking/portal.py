@@ -1,7 +1,7 @@
 """Runs the asynchronous client in a thread of its own, for callers that wait."""
 
 import asyncio
-import functools
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
@@ -13,11 +13,24 @@ _DONE = object()
 Class = TypeVar("Class", bound=type)
 
 
-@functools.cache
-def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="reelmill-client", daemon=True).start()
-    return loop
+class _Portal:
+    """The loop of this process, and who may start it. A process that was forked has none: threads do not come along."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="reelmill-client", daemon=True).start()
+            return self._loop
+
+
+_portal = _Portal()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_portal.__init__)  # type: ignore[misc]
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -27,7 +40,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 def _wait(work: Coroutine[Any, Any, T]) -> T:
     """An interruption from the keyboard cancels it."""
-    future = asyncio.run_coroutine_threadsafe(work, _loop())
+    future = asyncio.run_coroutine_threadsafe(work, _portal.loop())
     try:
         return future.result()
     except BaseException:

@@ -1,5 +1,6 @@
 """The blocking client in a script: sequences of frames, arrays, notebooks and threads, against a real service."""
 
+import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,6 +100,24 @@ def test_many_threads_share_a_client(camera: Dataset) -> None:
     for thread in threads:
         thread.join()
     assert sorted(found) == [1000 * number for number in range(9)]
+
+
+def test_forked_processes_have_connections_of_their_own(camera: Dataset) -> None:
+    """As the workers of PyTorch's DataLoader, which inherit the client."""
+    assert camera[0].array().shape == (32, 48)
+    results = multiprocessing.get_context("fork").SimpleQueue()
+
+    def work(index: int) -> None:
+        results.put(int(camera[index].array()[0, 0]))
+
+    processes = [multiprocessing.get_context("fork").Process(target=work, args=(index,)) for index in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        process.kill()
+    assert sorted(results.get() for process in processes if process.exitcode == 0) == [0, 1000, 2000]
+    assert camera[1].array()[0, 0] == 1000, "the parent's connections are whole"
 
 
 def test_a_loop_that_is_left_ends_its_work(mill: Reelmill, camera: Dataset) -> None:
