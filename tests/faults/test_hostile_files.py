@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,10 @@ def corpus() -> tuple[dict[str, bytes], dict[str, str], dict[str, int]]:
     return files, hostile, good
 
 
-async def test_each_hostile_file_costs_one_frame(database: Database, tmp_path: Path) -> None:
+async def test_each_hostile_file_costs_one_frame(
+    database: Database, tmp_path: Path, log_lines: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """None ends the slot; one may take more memory than is left there, and get a new slot, in which it may fit."""
     files, hostile, good = corpus()
     assert len(hostile) >= 40
     async with running_supervisor(database, tmp_path, memory_mb=MEMORY_MB) as supervisor:
@@ -95,14 +98,15 @@ async def test_each_hostile_file_costs_one_frame(database: Database, tmp_path: P
         async with database.service_transaction() as connection:
             beside = await add_render(connection, await add_footage(connection, tmp_path, 12), owner="bob")
         assert (await wait_until_ended(database, beside))["status"] == "succeeded"
-        (slot,) = (process.pid for process in supervisor.slots.processes)
         async with database.service_transaction() as connection:
             render = await add_render(connection, dataset, options=SKIPPING)
             beside = await add_render(connection, await add_footage(connection, tmp_path, 12), owner="bob")
         row = await wait_until_ended(database, render, 120)
         other = await wait_until_ended(database, beside)
         assert (row["status"], row["failed_attempts"]) == ("succeeded", []), row["error"]
-        assert [process.pid for process in supervisor.slots.processes] == [slot], "no file has ended the slot"
+        replaced = [line for line in log_lines() if line["event"] == "a slot has lost its memory and is replaced"]
+        assert len(replaced) <= 1, replaced
+        assert all(process.is_alive for process in supervisor.slots.processes)
     assert (other["status"], other["video_frames"], other["failed_attempts"]) == ("succeeded", 12, [])
     found = read_receipt(tmp_path, row)
     assert {hostile[file]: found[file] for file in hostile if found[file][0] != "skipped" or not found[file][1]} == {}
