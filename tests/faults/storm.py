@@ -47,12 +47,12 @@ class Storm:
         self._not_recovered = list[str]()
         self._probes = 0
 
-    def run(self, seconds: float) -> None:
-        """Every kind of fault once in random order, then again in another, and so on."""
+    def run(self, seconds: float, least: int = 0) -> None:
+        """Every kind of fault once in random order, then again in another, and so on; at least so many faults."""
         self.renders.prepare()
         faults, waiting = self.faults(), list[str]()
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end or sum(self._injected.values()) < least:
             waiting = waiting or self._random.sample(sorted(faults), len(faults))
             self.renders.submit()
             self._inject(waiting.pop(), faults)
