@@ -37,7 +37,7 @@ def test_the_scale_has_no_jumps(codec: Codec, quality: int) -> None:
 
 
 def test_the_default_quality() -> None:
-    assert [encoder_quality(codec, 70) for codec in ("h264", "hevc", "av1", "mjpeg")] == [23, 20, 40, 74]
+    assert [encoder_quality(codec, 70) for codec in ("h264", "hevc", "av1", "mjpeg")] == [23, 20, 38, 74]
 
 
 def test_x264_is_the_measure() -> None:

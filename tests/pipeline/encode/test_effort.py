@@ -136,9 +136,8 @@ def test_the_options_of_balanced() -> None:
     )
     assert encoder_options(options(codec="av1"), IMAGE_COLOUR) == {
         "preset": "10",
-        "crf": "40",
-        "svtav1-params": "lp=1:keyint=-1:irefresh-type=2:scd=0:lookahead=0:hierarchical-levels=4:enable-tf=0"
-        ":max-tx-size=32:scm=0",
+        "crf": "38",
+        "svtav1-params": "lp=1:keyint=-1:irefresh-type=2:scd=0:lookahead=0:hierarchical-levels=4:enable-tf=0:scm=0",
     }
 
 
