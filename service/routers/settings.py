@@ -20,7 +20,7 @@ class HttpSettings(EnvironmentSettings):
     max_body_bytes: int = 128 * 1024
     max_query_bytes: int = 64 * 1024  # of guarded queries: a thousand ids, and more groups than may be nested
     max_list_bytes: int = 1024 * 1024  # of lists of files to upload: a thousand names of 700 bytes
-    max_batch_bytes: int = 2 * 1024 * 1024  # of a thousand render requests, with all options written out
+    max_batch_bytes: int = 1024 * 1024  # of a thousand render requests: reading more would hold up others
     metrics_public: bool = Field(
         default=False, validation_alias="REELMILL_METRICS_PUBLIC", description="serve `/metrics` without a token"
     )

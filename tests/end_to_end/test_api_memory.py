@@ -14,7 +14,8 @@ from tests.support.processes.running_service import RunningService, run_service
 from tests.support.processes.worker_process import peak_mebibytes, reset_peak, resident_mebibytes
 from tests.support.servers.s3_server import ANY_STORE
 
-API_LIMIT_MIB, MIB = 150, 2**20
+# Some 125 MiB over a folder, and 150 on S3, whose libraries are the difference.
+API_LIMIT_MIB, MIB = 160, 2**20
 SETTLE_TIMEOUT_S = 30
 
 
