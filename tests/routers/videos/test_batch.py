@@ -171,10 +171,10 @@ async def test_what_is_no_batch(client: httpx.AsyncClient, token: Any, body: Any
 
 
 async def test_a_batch_may_be_longer_than_other_bodies(client: httpx.AsyncClient, token: Any) -> None:
-    renders = [{"experiment_id": "nowhere", "overlay": {"text": "x" * 1500}}] * 1000
+    renders = [{"experiment_id": "nowhere", "overlay": {"text": "x" * 900}}] * 1000
     answer = await client.post(PATH, json={"renders": renders}, headers=token("videos:render"))
     assert answer.status_code == 200 and {each["status"] for each in answer.json()} == {422}
-    longer = [{"experiment_id": "nowhere", "overlay": {"text": "x" * 2500}}] * 1000
+    longer = [{"experiment_id": "nowhere", "overlay": {"text": "x" * 1200}}] * 1000
     assert (await client.post(PATH, json={"renders": longer}, headers=token("videos:render"))).status_code == 413
 
 
