@@ -10,14 +10,12 @@ from service.client.errors import Conflict, Invalid
 from service.client.fields import DatasetFields, DeletedFields, EstimateFields, RenderOptions
 from service.client.files.growing import GrowingFolder
 from service.client.files.local_files import FolderSurvey, survey_folder
-from service.client.files.uploads import UploadResult, upload_survey
+from service.client.files.uploads import ProgressCallback, UploadResult, upload_survey
 from service.client.frames import AsyncFrame, AsyncFrames
 from service.client.renders import AsyncRender, submit
 from service.client.requests import require_object
 
 POLL_S = 0.3
-# Called with the phase (`upload` or `scan`), how many files are done, and of how many, if that is known.
-ProgressCallback = Callable[[str, int, int | None], None]
 
 
 class AsyncDataset(Entity, DatasetFields):

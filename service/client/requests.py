@@ -68,11 +68,6 @@ def json_or_raise(response: httpx.Response) -> Any:
     return json_of(response)
 
 
-def object_of(response: httpx.Response) -> dict[str, Any]:
-    """Raises UnexpectedAnswer."""
-    return require_object(json_of(response), response.status_code)
-
-
 def require_object(answer: Any, status: int = 200) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise UnexpectedAnswer(status, "the answer is not of the expected form")

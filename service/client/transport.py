@@ -152,10 +152,10 @@ class _Waiting:
         await self._pause(float(wanted))
         return True
 
-    async def _pause(self, least_s: float) -> None:
+    async def _pause(self, asked_s: float) -> None:
         grown = min(FIRST_PAUSE_S * 2 ** min(self._attempts, 10), LONGEST_PAUSE_S)
         self._attempts += 1
-        await asyncio.sleep(max(least_s, grown if not least_s else 0.0))
+        await asyncio.sleep(asked_s or grown)
 
     def _seconds(self) -> float:
         return time.monotonic() - self._started

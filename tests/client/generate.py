@@ -18,7 +18,7 @@ def modules() -> dict[Path, str]:
     } | {CLIENT / f"blocking/{name}.py": blocking(name) for name in SOURCES}
 
 
-def formatted(text: str) -> str:
+def format_code(text: str) -> str:
     """As ruff leaves it: imports sorted, lines broken."""
     for words in (("check", "--select", "I,F401", "--fix"), ("format",)):
         command = [
@@ -35,4 +35,4 @@ def formatted(text: str) -> str:
 
 if __name__ == "__main__":
     for path, text in modules().items():
-        path.write_text(formatted(text))
+        path.write_text(format_code(text))

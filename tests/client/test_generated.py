@@ -9,13 +9,13 @@ import reelmill
 from service.client.operations import OPERATIONS
 from service.client.requests import fill_path, path_parameters
 from tests.client.blocking_classes import ATTRIBUTES, LEFT_OUT
-from tests.client.generate import formatted, modules
+from tests.client.generate import format_code, modules
 
 HINT = "python -m tests.client.generate"
 
 
 def test_the_generated_modules_are_up_to_date() -> None:
-    stale = [path.name for path, text in modules().items() if path.read_text() != formatted(text)]
+    stale = [path.name for path, text in modules().items() if path.read_text() != format_code(text)]
     assert stale == [], HINT
 
 

@@ -13,11 +13,11 @@ from service.client.blocking.frames import Frame, Frames
 from service.client.blocking.portal import Blocking, blocking_version_of, run, wrap
 from service.client.blocking.renders import Render
 from service.client.blocking.sequences import FrameSequence
-from service.client.datasets import AsyncDataset, ProgressCallback
+from service.client.datasets import AsyncDataset
 from service.client.fields import DatasetFields, DeletedFields, EstimateFields, RenderOptions
 from service.client.files.growing import GrowingFolder
 from service.client.files.local_files import FolderSurvey
-from service.client.files.uploads import UploadResult
+from service.client.files.uploads import ProgressCallback, UploadResult
 
 if TYPE_CHECKING:
     pass

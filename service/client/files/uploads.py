@@ -36,6 +36,7 @@ CONCURRENT_REQUESTS = 4
 MAX_CHANGES, REFUSED_FILE = 3, (413,)
 # Clocks that differ by less than this are taken as equal: HTTP's dates have whole seconds.
 CLOCK_TOLERANCE_S = 2.0
+# Called with the phase (`upload` or `scan`), how many files are done, and of how many, if that is known.
 ProgressCallback = Callable[[str, int, int | None], None]
 
 

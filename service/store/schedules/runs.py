@@ -67,14 +67,14 @@ async def begin_due_run(connection: AsyncConnection, schedule: RowMapping, now: 
         return None
     missed = due.earlier + await _take_untried(connection, schedule["id"])
     await _end_waiting(connection, schedule["id"])
-    planned = _planned(schedule, due.latest) | {"missed": missed}
+    planned = _plan_values(schedule, due.latest) | {"missed": missed}
     return await _insert_run(connection, schedule["id"], now, planned, changes)
 
 
 async def begin_manual_run(connection: AsyncConnection, schedule: RowMapping) -> RowMapping:
     """A run of a locked schedule that somebody asks for now."""
     now = await read_time(connection)
-    return await _insert_run(connection, schedule["id"], now, _planned(schedule, now) | {"manual": True}, {})
+    return await _insert_run(connection, schedule["id"], now, _plan_values(schedule, now) | {"manual": True}, {})
 
 
 async def end_waiting(connection: AsyncConnection, schedule: UUID) -> None:
@@ -194,7 +194,7 @@ async def _insert_run(
     return run
 
 
-def _planned(schedule: RowMapping, moment: datetime) -> dict[str, Any]:
+def _plan_values(schedule: RowMapping, moment: datetime) -> dict[str, Any]:
     """For which time a run is planned, and the capture times that it shows."""
     if schedule["time_window"] is None:
         return {"planned_at": moment}

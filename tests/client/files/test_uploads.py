@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from service.client import transport as transport_module
-from service.client.datasets import AsyncDataset, ProgressCallback
+from service.client.datasets import AsyncDataset
 from service.client.errors import Conflict, FolderError, Invalid, NotPermitted, Unreachable
 from service.client.files import bundles, uploads
 from service.client.files.growing import GrowingFolder
 from service.client.files.local_files import survey_folder
-from service.client.files.uploads import UploadResult
+from service.client.files.uploads import ProgressCallback, UploadResult
 from service.client.mill import AsyncReelmill
 from service.commands.remote import ingest as ingest_command
 from tests.client.mills import open_mill

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.routers.catalog.tar_stream import MAX_EXTENSION_BYTES, MalformedTar, TarMember, TarStream
-from tests.support.data.archives import END, archive, extended, member, record, with_field
+from tests.support.data.archives import END, archive, extended_header, member, record, with_field
 
 pytestmark = pytest.mark.anyio
 FILES = {
@@ -79,17 +79,19 @@ async def test_sparse_files() -> None:
     old = with_field(member("old", b"x" * 600, tarfile.GNU_FORMAT, type=tarfile.GNUTYPE_SPARSE), 482, b"\1")
     mapped = bytes(504) + b"\1" + bytes(7) + bytes(512)
     data = old[:512] + mapped + old[512:]
-    data += extended(record(b"GNU.sparse.major", b"1") + record(b"path", b"new")) + member("GNUSparseFile.0/new", b"12")
+    data += extended_header(record(b"GNU.sparse.major", b"1") + record(b"path", b"new")) + member(
+        "GNUSparseFile.0/new", b"12"
+    )
     found = await members(data + member("last") + END)
     assert found == [TarMember("old", 600, "a sparse file"), TarMember("new", 2, "a sparse file"), TarMember("last", 0)]
 
 
 async def test_extended_headers_say_name_and_size() -> None:
     size = 70_000
-    data = extended(record(b"size", str(size).encode()) + record(b"comment", b"a=b\nc") + bytes(9))
+    data = extended_header(record(b"size", str(size).encode()) + record(b"comment", b"a=b\nc") + bytes(9))
     data += with_field(member("x", bytes(size)), SIZE_FIELD, b"00000000000\0") + END
     assert await members(data) == [TarMember("x", size)]
-    ignored = extended(record(b"comment", b"of git archive"), tarfile.XGLTYPE)
+    ignored = extended_header(record(b"comment", b"of git archive"), tarfile.XGLTYPE)
     assert await read(ignored + archive({"a": b"1"})) == {"a": b"1"}
 
 
@@ -109,19 +111,19 @@ HOSTILE = {
     "a negative octal size": (with_field(HEADER, SIZE_FIELD, b"-0000000007\0") + END, "negative size"),
     "a size in words": (with_field(HEADER, SIZE_FIELD, b"seven bytes\0") + END, "no tar archive"),
     "an endless size": (with_field(HEADER, SIZE_FIELD, b"\x80" + b"\xff" * 11) + END, "breaks off within x"),
-    "an endless pax size": (extended(record(b"size", b"9" * 30)) + HEADER + END, "no valid size"),
-    "a negative pax size": (extended(record(b"size", b"-5")) + HEADER + END, "no valid size"),
-    "a long pax header": (extended(bytes(MAX_EXTENSION_BYTES + 1)) + HEADER + END, f"at most {MAX_EXTENSION_BYTES}"),
-    "an endless pax header": (with_field(extended(b"x"), SIZE_FIELD, b"77777777777\0"), "8589934591 bytes"),
-    "pax before pax": (extended(b"") * 1000 + HEADER + END, "more than 4 extended headers"),
-    "pax without a file": (extended(record(b"path", b"y")), "breaks off"),
-    "pax before the end": (extended(record(b"path", b"y")) + END, "no tar archive"),
-    "a record of length 0": (extended(b"0 path=x\n") + HEADER + END, "an extended header is damaged"),
-    "a record beyond the end": (extended(b"99 path=x\n") + HEADER + END, "an extended header is damaged"),
-    "a record without a value": (extended(b"7 path\n") + HEADER + END, "an extended header is damaged"),
-    "a record without a length": (extended(b"path=x\n") + HEADER + END, "an extended header is damaged"),
-    "a global name": (extended(record(b"path", b"x"), tarfile.XGLTYPE) + HEADER + END, "global header"),
-    "an endless long name": (extended(b"x" * 40_000, tarfile.GNUTYPE_LONGNAME) + HEADER + END, "40000 bytes"),
+    "an endless pax size": (extended_header(record(b"size", b"9" * 30)) + HEADER + END, "no valid size"),
+    "a negative pax size": (extended_header(record(b"size", b"-5")) + HEADER + END, "no valid size"),
+    "a long pax header": (extended_header(bytes(MAX_EXTENSION_BYTES + 1)) + HEADER + END, f"at most {MAX_EXTENSION_BYTES}"),
+    "an endless pax header": (with_field(extended_header(b"x"), SIZE_FIELD, b"77777777777\0"), "8589934591 bytes"),
+    "pax before pax": (extended_header(b"") * 1000 + HEADER + END, "more than 4 extended headers"),
+    "pax without a file": (extended_header(record(b"path", b"y")), "breaks off"),
+    "pax before the end": (extended_header(record(b"path", b"y")) + END, "no tar archive"),
+    "a record of length 0": (extended_header(b"0 path=x\n") + HEADER + END, "an extended header is damaged"),
+    "a record beyond the end": (extended_header(b"99 path=x\n") + HEADER + END, "an extended header is damaged"),
+    "a record without a value": (extended_header(b"7 path\n") + HEADER + END, "an extended header is damaged"),
+    "a record without a length": (extended_header(b"path=x\n") + HEADER + END, "an extended header is damaged"),
+    "a global name": (extended_header(record(b"path", b"x"), tarfile.XGLTYPE) + HEADER + END, "global header"),
+    "an endless long name": (extended_header(b"x" * 40_000, tarfile.GNUTYPE_LONGNAME) + HEADER + END, "40000 bytes"),
 }  # fmt: skip
 
 
@@ -155,7 +157,7 @@ async def test_long_members_take_no_memory() -> None:
         for _ in range(size // len(piece)):
             yield piece
         for _ in range(1000):
-            yield extended(record(b"comment", b"x" * 30_000)) + member("y")
+            yield extended_header(record(b"comment", b"x" * 30_000)) + member("y")
         yield END
 
     tracemalloc.start()

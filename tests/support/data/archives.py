@@ -28,7 +28,7 @@ def member(name: str, data: bytes = b"", form: int = tarfile.PAX_FORMAT, **field
     return info.tobuf(form, "utf-8", "surrogateescape") + data + bytes(-len(data) % tarfile.BLOCKSIZE)
 
 
-def extended(data: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
+def extended_header(data: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
     """An extended header of these records."""
     return member("PaxHeader", data, tarfile.USTAR_FORMAT, type=kind)
 
