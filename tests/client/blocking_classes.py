@@ -60,7 +60,7 @@ def _imports(name: str, tree: ast.Module, classes: list[ast.ClassDef], body: str
         for module, each in known
         if each in words | {"TYPE_CHECKING"} and each not in own and module != "__future__"
     )
-    return f"from __future__ import annotations\n\n{''.join(lines)}{_ONLY_TYPES}"
+    return f"from __future__ import annotations\n\n{''.join(lines)}{_ONLY_TYPES * bool(words & {'httpx', 'np'})}"
 
 
 def _definitions(tree: ast.Module) -> list[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from service.client.blocking.frames import Frame, Frames
 from service.client.blocking.portal import Blocking, blocking_version_of, run, wrap
@@ -18,9 +18,6 @@ from service.client.fields import DatasetFields, DeletedFields, EstimateFields, 
 from service.client.files.growing import GrowingFolder
 from service.client.files.local_files import FolderSurvey
 from service.client.files.uploads import ProgressCallback, UploadResult
-
-if TYPE_CHECKING:
-    pass
 
 
 @blocking_version_of(AsyncDataset)

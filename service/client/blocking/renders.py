@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from uuid import UUID
 
 from service.client.blocking.notebook import ShownInNotebooks
@@ -16,9 +16,6 @@ from service.client.errors import Refused
 from service.client.fields import DeletedFields, RenderFields
 from service.client.receipts import Receipt
 from service.client.renders import AsyncRender, AsyncRenders, OutputFrame
-
-if TYPE_CHECKING:
-    pass
 
 
 @blocking_version_of(AsyncRenders)
