@@ -10,7 +10,7 @@ import pytest
 
 from service.routers.catalog.bundles import MAX_BUFFERED_BYTES, MAX_FILES, MAX_HEADER_BYTES
 from service.store.settings import StorageLimits
-from tests.support.data.archives import END, archive, extended, member, record
+from tests.support.data.archives import END, archive, extended_header, member, record
 from tests.support.data.media import jpeg, numbered_picture
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 
@@ -123,8 +123,8 @@ REFUSED = {
     "an absolute name": (member("/etc/passwd", b"x"), 422, "must not be empty"),
     "a name that leads out": (member("../../x", b"x"), 422, "'..'"),
     "a name through a parent": (member("a/../b", b"x"), 422, "'..'"),
-    "a name with a line feed": (extended(record(b"path", b"a\nb")) + member("a", b"x"), 422, "control characters"),
-    "a name with NUL": (extended(record(b"path", b"a\0b")) + member("a", b"x"), 422, "control characters"),
+    "a name with a line feed": (extended_header(record(b"path", b"a\nb")) + member("a", b"x"), 422, "control characters"),
+    "a name with NUL": (extended_header(record(b"path", b"a\0b")) + member("a", b"x"), 422, "control characters"),
     "a backslash": (member("a\\b", b"x"), 422, "backslashes"),
     "a name not in UTF-8": (member("caf\udce9.jpg", b"x", tarfile.USTAR_FORMAT), 422, "not in UTF-8"),
     "a long name": (member("x" * 20_000, b"x"), 422, "longer than"),
@@ -132,7 +132,7 @@ REFUSED = {
     "a hard link": (member("a", type=tarfile.LNKTYPE, linkname="b"), 422, "a link is not stored"),
     "a device": (member("a", type=tarfile.CHRTYPE), 422, "a device is not stored"),
     "a pipe": (member("a", type=tarfile.FIFOTYPE), 422, "a pipe is not stored"),
-    "a sparse file": (extended(record(b"GNU.sparse.major", b"1")) + member("a", b"x"), 422, "a sparse file is not"),
+    "a sparse file": (extended_header(record(b"GNU.sparse.major", b"1")) + member("a", b"x"), 422, "a sparse file is not"),
     "a file longer than may be": (member("a", bytes(LIMIT + 1)), 413, f"at most {LIMIT} bytes"),
 }  # fmt: skip
 
@@ -155,8 +155,8 @@ BROKEN = {
     "without an end": (b"", 400, "its end is missing"),
     "other bytes": (b"\xff\xd8" * 1000, 400, "no tar archive"),
     "an endless size": (member("c.jpg", size=8**11 - 1), 400, None),
-    "a pax bomb": (extended(bytes(10**6)) + END, 400, "extended header has 1000000 bytes"),
-    "pax before pax": (extended(b"") * 3000 + END, 400, "extended headers"),
+    "a pax bomb": (extended_header(bytes(10**6)) + END, 400, "extended header has 1000000 bytes"),
+    "pax before pax": (extended_header(b"") * 3000 + END, 400, "extended headers"),
     "many members": (member("a.jpg") * MAX_FILES + END, 413, f"at most {MAX_FILES} members"),
     "many folders": (member("a", type=tarfile.DIRTYPE) * MAX_FILES + END, 413, f"at most {MAX_FILES} members"),
     "more bytes than may be": (bytes(LIMIT + MAX_HEADER_BYTES), 413, "may have at most"),
