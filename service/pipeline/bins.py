@@ -51,7 +51,7 @@ class Binning:
         contexts = [self._add_member(ref) for ref in members]
         clock = next((member.clock for member in members if member.clock), None)
         result = FrameContext(replace(members[0], key=None, clock=clock))
-        result.members = tuple(_member_report(context) for context in contexts)
+        result.members = tuple(member_report(context) for context in contexts)
         result.reason = next((context.reason for context in contexts if context.reason), None)
         result.conversions = tuple(dict.fromkeys(chain.from_iterable(context.conversions for context in contexts)))
         if contexts[0].merged_into_bin:
@@ -125,6 +125,6 @@ def _bin_fault(contexts: Sequence[FrameContext]) -> FrameFault:
     return "missing" if faults == {"missing"} else "corrupt"
 
 
-def _member_report(context: FrameContext) -> BinMemberReport:
+def member_report(context: FrameContext) -> BinMemberReport:
     outcome = context.fault or ("resized" if context.reason else "ok")
     return BinMemberReport(context.ref.index, context.ref.key, context.sha256, context.decoder, outcome, context.reason)

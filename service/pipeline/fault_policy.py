@@ -11,7 +11,12 @@ from service.pipeline import planes
 from service.pipeline.colour import PIXEL_FORMATS
 from service.pipeline.frame_context import FAULTS, EncoderInput, FrameContext
 from service.pipeline.frames import FrameReport, RenderFailed
-from service.plan.render_plan import CLOCK_ANOMALIES, FrameOutcome, FramePolicy, FrameRef, SegmentPlan
+from service.plan.render_plan import CLOCK_ANOMALIES, FrameOutcome, FramePolicy, FrameRef, RenderOptions, SegmentPlan
+
+
+def policy_for(options: RenderOptions, fault: str) -> FramePolicy:
+    """What the render does about a fault of a frame."""
+    return {"missing": options.missing, "changed": options.changed, "corrupt": options.corrupt}[fault]
 
 
 class FaultPolicy:
@@ -32,7 +37,7 @@ class FaultPolicy:
             self._last_good = (context.frame, context.ref.index)
             outcome: FrameOutcome = "partial" if partial else "resized" if context.reason else "ok"
             return self._show(context, context.frame, outcome)
-        policy = self._policy_for(context.fault)
+        policy = policy_for(self._plan.options, context.fault)
         match policy:
             case "skip":
                 return None, _frame_report(context, None, "skipped", None)
@@ -46,16 +51,12 @@ class FaultPolicy:
                 assert_never(policy)
 
     def _has_faulty_members(self, context: FrameContext) -> bool:
-        """Whether members of a bin were left out. Raises RenderFailed if the policy for one of them is `fail`."""
+        """Whether members of a bin or grid have faults. Raises RenderFailed if the policy for one of them is `fail`."""
         faulty = [member for member in context.members or () if member.outcome in FAULTS]
         for member in faulty:
-            if self._policy_for(member.outcome) == "fail":
+            if policy_for(self._plan.options, member.outcome) == "fail":
                 raise RenderFailed(member.reason or "unusable", member.source)
         return bool(faulty)
-
-    def _policy_for(self, fault: str) -> FramePolicy:
-        options = self._plan.options
-        return {"missing": options.missing, "changed": options.changed, "corrupt": options.corrupt}[fault]
 
     def _hold_last_good(self, context: FrameContext) -> tuple[EncoderInput, FrameReport]:
         """Show the last good frame of this segment, else the nearest of the lead frames before it, else black."""

@@ -115,7 +115,7 @@ class MediaStage:
     verb: str
 
 
-def ignore(_value: int) -> None:
+def ignore(_value: int | str) -> None:
     """For nobody who watches."""
 
 
@@ -123,23 +123,23 @@ def ignore(_value: int) -> None:
 class FrameWatch:
     """Whoever watches the rendering of a segment; both functions may raise to stop it.
 
-    `report_progress` is called with the number of planned output frames that are finished, `begin` with the index of
-    each source frame that is begun. A frame that ended the process before, again and again, is `barred`, index -> why:
+    `report_progress` is called with the number of planned output frames that are finished, `begin` with the `item` of
+    each source frame that is begun. A frame that ended the process before, again and again, is `barred`, item -> why:
     it is corrupt without being touched.
     """
 
     report_progress: Callable[[int], None] = ignore
-    begin: Callable[[int], None] = ignore
-    barred: Mapping[int, str] = field(default_factory=dict)
+    begin: Callable[[str], None] = ignore
+    barred: Mapping[str, str] = field(default_factory=dict)
 
     def guard(self, run_frame: Callable[[FrameRef], FrameContext]) -> Callable[[FrameRef], FrameContext]:
         """`run_frame`, but for barred frames."""
 
         def run_unless_barred(ref: FrameRef) -> FrameContext:
-            reason = self.barred.get(ref.index)
+            reason = self.barred.get(ref.item)
             if reason is not None:
                 return FrameContext(ref, fault="corrupt", reason=reason, transient=True)
-            self.begin(ref.index)
+            self.begin(ref.item)
             return run_frame(ref)
 
         return run_unless_barred

@@ -39,8 +39,8 @@ def render_output_frame(
     FrameUnavailable and FrameUnreadable.
     """
     stopwatch, tally = Stopwatch("fetch", "decode", "transform"), FrameTally()
-    with open_stages(plan, reader, sources, None) as (stages, colour):
-        run_frame = tally.watch(watch.guard(lambda ref: run_stages(ref, stages, stopwatch)))
+    with open_stages(plan, reader, sources, None) as (stages_of, colour):
+        run_frame = tally.watch(watch.guard(lambda ref: run_stages(ref, stages_of(ref), stopwatch)))
 
         def run_and_report(ref: FrameRef) -> FrameContext:
             watch.report_progress(0)

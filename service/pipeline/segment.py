@@ -4,6 +4,7 @@ then through the fault policy, the overlay and the encoder.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import replace
 
 from av import VideoFrame
 
@@ -28,6 +29,7 @@ from service.pipeline.frame_context import (
     run_stages,
 )
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
+from service.pipeline.grid import GridComposer, panel_options
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.stages import (
     AssumedColourStage,
@@ -63,8 +65,8 @@ def render_segment(
     options, stopwatch = plan.options, Stopwatch("fetch", "decode", "transform", "encode")
     reports: list[FrameReport] = []
     tally = FrameTally()
-    with open_stages(plan, reader, sources, device) as (stages, colour), ExitStack() as cleanup:
-        run_frame = tally.watch(watch.guard(lambda ref: run_stages(ref, stages, stopwatch)))
+    with open_stages(plan, reader, sources, device) as (stages_of, colour), ExitStack() as cleanup:
+        run_frame = tally.watch(watch.guard(lambda ref: run_stages(ref, stages_of(ref), stopwatch)))
         render_output = output_renderer(plan, colour, run_frame, lambda: watch.report_progress(len(reports)))
         policy = FaultPolicy(plan, render_output)
         overlay = overlay_writer(options, stopwatch)
@@ -99,8 +101,27 @@ def render_segment(
 @contextmanager
 def open_stages(
     plan: SegmentPlan, reader: FrameReader, sources: SourceReader, device: SlotDevice | None
+) -> Iterator[tuple[Callable[[FrameRef], Sequence[Stage]], ColourTags]]:
+    """The stages of a source frame, which depend on its panel in a grid, and the colour tags of the output."""
+    grid = plan.options.grid
+    if grid is None:
+        with _open_stages(plan, reader, sources, device) as (stages, colour):
+            yield lambda _: stages, colour
+        return
+    with ExitStack() as opened:
+        panels = []
+        for panel in grid.panels:
+            alone = replace(plan, options=panel_options(plan.options, grid, panel))
+            panels.append(opened.enter_context(_open_stages(alone, reader, sources, None, copies=False)))
+        has_images = any(panel.kind == "frames" for panel in grid.panels)
+        yield lambda ref: panels[ref.panel or 0][0], IMAGE_COLOUR if has_images else panels[0][1]
+
+
+@contextmanager
+def _open_stages(
+    plan: SegmentPlan, reader: FrameReader, sources: SourceReader, device: SlotDevice | None, *, copies: bool = True
 ) -> Iterator[tuple[list[Stage], ColourTags]]:
-    """The stages of each source frame, in order, and the colour tags of the output.
+    """The stages of each source frame, in order, and the colour tags of the output. JPEGs may be copied if `copies`.
 
     A frame leaves the list at the first stage that finishes it. The GPU stages finish the frames that a GPU can render.
     """
@@ -123,7 +144,7 @@ def open_stages(
         stages: list[Stage] = [
             *gpu_stages,
             FetchStage(reader),
-            *([JpegCopyStage(options)] if can_copy_jpegs(options) else []),
+            *([JpegCopyStage(options)] if copies and can_copy_jpegs(options) else []),
             decode_tiff_page,
             ImageDecodeStage(decoding),
             RawSampleStage(transform) if options.bins else TransformStage(transform),
@@ -137,18 +158,21 @@ def output_renderer(
     run_frame: Callable[[FrameRef], FrameContext],
     report_progress: Callable[[], None],
 ) -> Callable[[Sequence[FrameRef]], FrameContext]:
-    """A function that renders one output frame from its source frames: one, or the members of a bin.
+    """A function that renders one output frame from its source frames: one, the members of a bin, or those of a grid.
 
-    `report_progress` is called before each member of a bin.
+    `report_progress` is called before each of several.
     """
-    bins = plan.options.bins
-    if bins is None:
+    bins, grid = plan.options.bins, plan.options.grid
+    if bins is None and grid is None:
         return lambda refs: run_frame(refs[0])
 
     def run_member(ref: FrameRef) -> FrameContext:
         report_progress()
         return run_frame(ref)
 
+    if grid is not None:
+        return GridComposer(plan, grid, run_member).render
+    assert bins is not None
     return Binning(plan.options, bins, colour, run_member).render_bin
 
 

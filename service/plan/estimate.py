@@ -140,7 +140,7 @@ def _default_cost(options: RenderOptions) -> FrameCost:
     bits = BITS_PER_PIXEL[options.codec] * EFFORT_BYTES[options.codec][options.effort]
     size = pixels * bits * _size_factor(options.quality - 70) / 8
     seconds = _seconds_per_megapixel(options) * pixels / 1e6
-    return FrameCost({"decode": _bin_decode_seconds(options), "encode": seconds}, size)
+    return FrameCost({"decode": _further_decode_seconds(options), "encode": seconds}, size)
 
 
 def _seconds_per_megapixel(options: RenderOptions) -> float:
@@ -150,10 +150,13 @@ def _seconds_per_megapixel(options: RenderOptions) -> float:
     return seconds + encode * (EFFORT_SECONDS[options.codec][options.effort] - 1)
 
 
-def _bin_decode_seconds(options: RenderOptions) -> float:
-    """Seconds to decode what a bin has beyond its first frame; source sizes are not known here, so at the bin's."""
-    bins = options.bins
-    return (bins.size - 1) * DECODE_SECONDS_PER_MEGAPIXEL * bins.width * bins.height / 1e6 if bins else 0.0
+def _further_decode_seconds(options: RenderOptions) -> float:
+    """Seconds to decode what a bin or a grid has beyond its first frame; source sizes are not known here, so at the
+    size of the bin or panel."""
+    shown = options.bins or options.grid
+    if shown is None:
+        return 0.0
+    return (options.sources_per_output - 1) * DECODE_SECONDS_PER_MEGAPIXEL * shown.width * shown.height / 1e6
 
 
 def _size_factor(quality_steps: int) -> float:

@@ -83,7 +83,7 @@ class Geometry:
     """What happens to the size of a frame: `source`, cropped, rotated by `rotate` degrees clockwise, then scaled.
 
     `pixel_aspect` is the width to the height of an output pixel; None if sources are shown as stored, whatever they
-    say of their pixels.
+    say of their pixels. `panel` is what a frame is scaled to where `output` is a grid of several.
     """
 
     source: Size
@@ -91,6 +91,7 @@ class Geometry:
     rotate: int
     output: Size
     pixel_aspect: Fraction | None = Fraction(1)
+    panel: Size | None = None
 
     @property
     def cropped_size(self) -> Size:
@@ -155,17 +156,33 @@ def output_size(
 
     Raises InvalidRequest, pointing at `#/scale`, `#/width` or `#/codec`.
     """
-    if scale is not None and (width or height):
-        raise invalid_field("#/scale", "give either scale or width/height, not both", "exclusive")
     exact_width, exact_height = _exact_size(source, width, height, scale)
     rounded = _whole if codec in _ANY_SIZE else _even
     size = (rounded(exact_width), rounded(exact_height))
+    _require_possible(size, codec)
+    return size
+
+
+def panel_size(
+    source: Size, shape: tuple[int, int], total: tuple[int | None, int | None], scale: float | None, codec: Codec
+) -> Size:
+    """The size of one panel of a grid of so many (columns, rows), which has about this `total` size if it is given.
+
+    Both sides are even, so that chroma samples belong to one panel. Raises what `output_size` does.
+    """
+    width, height = (side and Fraction(side, count) for side, count in zip(total, shape, strict=True))
+    exact_width, exact_height = _exact_size(source, width, height, scale)
+    size = (_even(exact_width), _even(exact_height))
+    _require_possible((size[0] * shape[0], size[1] * shape[1]), codec)
+    return size
+
+
+def _require_possible(size: Size, codec: Codec) -> None:
     if max(size) > MAX_SIDE:
         raise _too_large(size)
     if min(size) < (least := _SMALLEST_SIDE.get(codec, 1)):
         detail = f"the output would be {size[0]}x{size[1]} pixels; {codec} needs {least}x{least}: use another codec"
         raise invalid_field("#/codec", detail, "too_small")
-    return size
 
 
 def native_size(source: Size, codec: Codec) -> Size:
@@ -174,7 +191,11 @@ def native_size(source: Size, codec: Codec) -> Size:
     return rounded(Fraction(source[0])), rounded(Fraction(source[1]))
 
 
-def _exact_size(source: Size, width: int | None, height: int | None, scale: float | None) -> tuple[Fraction, Fraction]:
+def _exact_size(
+    source: Size, width: int | Fraction | None, height: int | Fraction | None, scale: float | None
+) -> tuple[Fraction, Fraction]:
+    if scale is not None and (width or height):
+        raise invalid_field("#/scale", "give either scale or width/height, not both", "exclusive")
     source_width, source_height = source
     if scale is not None:
         factor = Fraction(scale).limit_denominator(10_000)
@@ -182,9 +203,9 @@ def _exact_size(source: Size, width: int | None, height: int | None, scale: floa
     if width and height:
         return Fraction(width), Fraction(height)
     if width:
-        return Fraction(width), Fraction(source_height * width, source_width)
+        return Fraction(width), source_height * Fraction(width) / source_width
     if height:
-        return Fraction(source_width * height, source_height), Fraction(height)
+        return source_width * Fraction(height) / source_height, Fraction(height)
     return Fraction(source_width), Fraction(source_height)
 
 

@@ -1,7 +1,7 @@
 """What tasks need and workers offer, by which tasks are routed: operations such as `encode h264`.
 
-`encode CODEC` and `decode FORMAT` are done by the CPU, `nvenc CODEC` by a GPU, `preview KIND` by a version that knows
-this kind of picture. Nothing else has to be routed: where a GPU only decodes and transforms, the CPU makes the same
+`encode CODEC` and `decode FORMAT` are done by the CPU, `nvenc CODEC` by a GPU, `preview KIND` and `grid` by a version
+that knows these. Nothing else has to be routed: where a GPU only decodes and transforms, the CPU makes the same
 picture.
 """
 
@@ -14,18 +14,24 @@ from service.plan.render_plan import RenderOptions
 
 # The formats whose decoders of the CPU are tested. A task with another one is tried anywhere.
 TESTED_FORMATS = ("jpeg", "png", "tiff", "h264", "hevc")
+GRID = "grid"
 # What this version can do on the CPU of any machine, unless a self-test has shown otherwise.
 BUILT_IN = frozenset(
     [f"encode {codec}" for codec in get_args(Codec)]
     + [f"decode {name}" for name in TESTED_FORMATS]
-    + ["preview rendered", "preview output", "preview samples", "preview array", "preview sheet"]
+    + ["preview rendered", "preview output", "preview samples", "preview array", "preview sheet", GRID]
 )
 GPU_ENCODER, CPU_ENCODER = "nvenc", "encode"
 
 
 def needs_of_segments(options: RenderOptions, formats: Iterable[str]) -> list[str]:
     """What a worker must offer to render segments with these options from files of these formats."""
-    return sorted({encoder_need(options), *needs_of_formats(formats)})
+    return sorted({encoder_need(options), *needs_of_formats(formats), *needs_of_options(options)})
+
+
+def needs_of_options(options: RenderOptions) -> list[str]:
+    """What a worker must know, which earlier versions do not."""
+    return [GRID] if options.grid else []
 
 
 def needs_of_formats(formats: Iterable[str]) -> list[str]:

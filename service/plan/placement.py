@@ -153,7 +153,7 @@ class PlacementCandidates:
     ) -> None:
         self._index, self._options, self._source = index, options, source
         self._sharing = max(slots_per_device, 1.0)
-        self._members = options.bins.size if options.bins else 1
+        self._members = options.sources_per_output
         self._source_megapixels = source.width * source.height * self._members / 1e6
         self._output_megapixels = options.width * options.height / 1e6
 
@@ -199,6 +199,8 @@ class PlacementCandidates:
         options, source = self._options, self._source
         if options.form != "yuv420p" or options.codec not in NVENC_CODECS:
             return f"{options.codec} of {options.form} runs on the CPU"
+        if options.grid:
+            return "grids are put together on the CPU"
         if options.deinterlace != "off":
             return "pictures are deinterlaced on the CPU"
         if source.main is None:

@@ -1,6 +1,5 @@
 """Previews: pictures that a slot makes when somebody asks. What identifies each, its object key, and its JSON."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from uuid import UUID
 
 from service.plan.formats import Codec, SourceKind
 from service.plan.geometry import Size
+from service.plan.needs import needs_of_options
 from service.plan.render_plan import FrameRef, ObjectRef, RenderOptions, SegmentPlan
 from service.plan.tone import Tone
 
@@ -55,6 +55,11 @@ class Preview:
         """What has to be decoded; empty: what the dataset has."""
         return ()
 
+    @property
+    def needs(self) -> list[str]:
+        """What a worker must know beside the kind of picture."""
+        return []
+
     def objects(self, own_bucket: str) -> frozenset[ObjectRef]:
         """The objects that it is made of."""
         raise NotImplementedError
@@ -91,7 +96,7 @@ class FramePreview(Preview):
     def to_json(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("kind", "bucket", "width", "max_pixels")}
         tone = self.tone.to_json() if self.tone else None
-        return Preview.to_json(self) | plain | {"frame": _pack(self.frame), "tone": tone}
+        return Preview.to_json(self) | plain | {"frame": self.frame.pack(), "tone": tone}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "FramePreview":
@@ -120,12 +125,16 @@ class RenderedPreview(Preview):
     def frame_count(self) -> int:
         return len(self.plan.frames)
 
+    @property
+    def needs(self) -> list[str]:
+        return needs_of_options(self.plan.options)
+
     def objects(self, own_bucket: str) -> frozenset[ObjectRef]:
         return _objects_of(self.plan.bucket, (*self.plan.frames, *self.plan.lead))
 
     def to_json(self) -> dict[str, Any]:
         plan = self.plan
-        frames = {"frames": [_pack(ref) for ref in plan.frames], "lead": [_pack(ref) for ref in plan.lead]}
+        frames = {"frames": [ref.pack() for ref in plan.frames], "lead": [ref.pack() for ref in plan.lead]}
         return Preview.to_json(self) | {"bucket": plan.bucket, "options": plan.options.to_json()} | frames
 
     @classmethod
@@ -207,7 +216,7 @@ class SamplePatch(Preview):
 
     def to_json(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("bucket", "x", "y", "max_pixels")}
-        return Preview.to_json(self) | plain | {"frame": _pack(self.frame)}
+        return Preview.to_json(self) | plain | {"frame": self.frame.pack()}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "SamplePatch":
@@ -244,7 +253,7 @@ class SampleArray(Preview):
 
     def to_json(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("bucket", "size", "window", "max_pixels")}
-        return Preview.to_json(self) | plain | {"frame": _pack(self.frame)}
+        return Preview.to_json(self) | plain | {"frame": self.frame.pack()}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "SampleArray":
@@ -332,7 +341,7 @@ class ThumbnailSheet(Preview):
     def to_json(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("kind", "bucket", "max_pixels")}
         tone = self.tone.to_json() if self.tone else None
-        shown = {"frames": [_pack(frame) for frame in self.frames], "cell": list(self.cell), "tone": tone}
+        shown = {"frames": [frame.pack() for frame in self.frames], "cell": list(self.cell), "tone": tone}
         return Preview.to_json(self) | plain | shown
 
     @classmethod
@@ -352,10 +361,6 @@ PREVIEWS: dict[str, type[Preview]] = {
 def preview_from_json(document: dict[str, Any]) -> Preview:
     """What `to_json` wrote; earlier versions knew previews of frames only."""
     return PREVIEWS[document.get("picture", FramePreview.picture)].from_json(document)
-
-
-def _pack(frame: FrameRef) -> list[Any]:
-    return list(dataclasses.astuple(frame))
 
 
 def _objects_of(bucket: str, frames: tuple[FrameRef, ...]) -> frozenset[ObjectRef]:

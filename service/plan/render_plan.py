@@ -7,14 +7,16 @@ Sizes are in pixels, times in seconds, frame indexes count from 0.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import attrgetter
 from typing import Any, Literal
 
 from service.plan.colour import Colour
 from service.plan.formats import BLACK, Codec, Container, Effort, Output, PixelFormat, SourceKind
 from service.plan.geometry import Bins, Crop, Size, square_size
+from service.plan.grid import Grid
 from service.plan.overlay import Overlay
 from service.plan.tone import Tone
 
@@ -91,6 +93,7 @@ class FrameRef:
     share of the video in ticks of the render's time base, `clock` an anomaly of the capture time, and `elapsed` the
     microseconds that the overlay shows. `field_order` is set for pictures that are interlaced, or fields; `pts_before`
     and `pts_after` are the pictures before and after in the video, for those that may be deinterlaced.
+    `panel` is set for the panels of a grid after the first; `index` then counts the frames of that panel's dataset.
     """
 
     index: int
@@ -110,6 +113,20 @@ class FrameRef:
     pts_after: int | None = None
     packet_before: int | None = None
     packet_after: int | None = None
+    panel: int | None = None
+
+    @property
+    def item(self) -> str:
+        """What a slot that works on it says it works on: "12", or "12/1" in panel 1 of a grid."""
+        return str(self.index) if self.panel is None else f"{self.index}/{self.panel}"
+
+    def pack(self) -> list[Any]:
+        """The arguments of FrameRef, for JSON; the last are left out when they are None, so that earlier versions can
+        read what they know."""
+        packed = list(_fields_of(self))
+        while packed[-1] is None:
+            packed.pop()
+        return packed
 
     def digest(self) -> str:
         """The identity of the picture for content keys; changes whenever the stored object does.
@@ -125,6 +142,9 @@ class FrameRef:
         return f"{self.index}\0{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}{times}{packet}{order}"
 
 
+_fields_of: Callable[[FrameRef], tuple[Any, ...]] = attrgetter(*FrameRef.__slots__)
+
+
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
     """Canonical options: two requests that mean the same picture compare equal.
@@ -138,7 +158,8 @@ class RenderOptions:
     backend: the CPU unless a GPU had passed its self-test when the render was planned. `pixel_aspect` is the width to
     the height of an output pixel: 1, but for ffv1 that keeps the samples of such a source. None: the samples of sources
     are shown as stored, because the size was planned before the shape of their pixels was known.
-    `deinterlace` is off where the request or the dataset leaves nothing to deinterlace.
+    `deinterlace` is off where the request or the dataset leaves nothing to deinterlace. With a `grid`, `width` x
+    `height` is the size of the whole picture; `source_kind` and `tone` are those of its first panel.
     """
 
     codec: Codec
@@ -167,6 +188,14 @@ class RenderOptions:
     colour: Colour | None = None
     pixel_aspect: Fraction | None = Fraction(1)
     deinterlace: Deinterlace = "off"
+    grid: Grid | None = None
+
+    @property
+    def sources_per_output(self) -> int:
+        """How many source frames make an output frame: those of a bin (the last may have fewer), or of a grid."""
+        if self.grid:
+            return len(self.grid.panels)
+        return self.bins.size if self.bins else 1
 
     @property
     def shown_size(self) -> Size:
@@ -192,12 +221,14 @@ class RenderOptions:
             del document["colour"]
         if self.family == CPU_ONLY:  # the CPU's keys are older than backends, and stay as they were
             del document["family"]
+        if self.grid is None:  # as above
+            del document["grid"]
         return document
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "RenderOptions":
-        tone, crop, bins, timing, overlay, family, colour = (
-            document.get(name) for name in ("tone", "crop", "bins", "timing", "overlay", "family", "colour")
+        tone, crop, bins, timing, overlay, family, colour, grid = (
+            document.get(name) for name in ("tone", "crop", "bins", "timing", "overlay", "family", "colour", "grid")
         )
         nested = {
             "fps": Fraction(document["fps"]),
@@ -210,6 +241,7 @@ class RenderOptions:
             "family": Backend(**family) if family else CPU_ONLY,
             "pixel_aspect": Fraction(document["pixel_aspect"]) if document.get("pixel_aspect") else None,
             "colour": Colour.from_json(colour) if colour else None,
+            "grid": Grid.from_json(grid) if grid else None,
         }
         return cls(**(document | nested))
 
@@ -218,7 +250,8 @@ class RenderOptions:
 class SegmentPlan:
     """A closed GOP: `frames` in output order; `lead` are the source frames before it, nearest last, for `hold`.
 
-    With bins, as many `frames` as a bin holds make one output frame, and `lead` is the bin before.
+    With bins, as many `frames` as a bin holds make one output frame, and `lead` is the bin before. In a grid, each
+    output frame has one for each panel, in order.
     """
 
     number: int
@@ -230,22 +263,24 @@ class SegmentPlan:
 
     def outputs(self) -> Sequence[tuple[FrameRef, ...]]:
         """The source frames of each output frame."""
-        return self._group_by_bin(self.frames)
+        return self._group_by_output(self.frames)
 
     def lead_outputs(self) -> Sequence[tuple[FrameRef, ...]]:
-        return self._group_by_bin(self.lead)
+        return self._group_by_output(self.lead)
 
     def shown_for(self, refs: Sequence[FrameRef]) -> int:
         """Ticks for which the output frame made of these source frames is shown."""
-        return sum(ref.shown_for or 1 for ref in refs) if self.options.timing else 1
+        if not self.options.timing:
+            return 1
+        return sum(ref.shown_for or 1 for ref in refs if ref.panel is None)
 
     def seconds(self) -> Fraction:
         """How long the segment lasts when no frame is skipped."""
         lasts = sum(map(self.shown_for, self.outputs())) if self.options.timing else len(self.outputs())
         return lasts / self.options.ticks
 
-    def _group_by_bin(self, refs: tuple[FrameRef, ...]) -> Sequence[tuple[FrameRef, ...]]:
-        size = self.options.bins.size if self.options.bins else 1
+    def _group_by_output(self, refs: tuple[FrameRef, ...]) -> Sequence[tuple[FrameRef, ...]]:
+        size = self.options.sources_per_output
         return [refs[start : start + size] for start in range(0, len(refs), size)]
 
     def content_key(self) -> str:

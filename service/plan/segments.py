@@ -6,11 +6,12 @@ Splitting is a stream: frames in, segments out, with only one segment in memory.
 import hashlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import accumulate, chain, pairwise, repeat
+from typing import Any
 
 from service.errors import FieldProblem, InvalidRequest, invalid_field
 from service.plan.facts import CapturedFrames, DatasetFacts
@@ -234,7 +235,7 @@ def _segment_seconds(options: RenderOptions) -> Fraction:
 
 
 def _max_outputs(options: RenderOptions) -> int:
-    return max(MAX_SOURCE_FRAMES // (options.bins.size if options.bins else 1), 1)
+    return max(MAX_SOURCE_FRAMES // options.sources_per_output, 1)
 
 
 async def split_into_segments(
@@ -245,7 +246,7 @@ async def split_into_segments(
     At a steady rate the boundaries depend only on the position (see `segment_ends`); a render paced by capture times
     also ends a segment where enough time has passed.
     """
-    size = options.bins.size if options.bins else 1
+    size = options.sources_per_output
     lead: deque[FrameRef] = deque(maxlen=lead_outputs(options) * size)
     batch: list[FrameRef] = []
     lengths = (_timed_lengths if options.timing else _steady_lengths)(options, selection)
@@ -285,13 +286,24 @@ def _lasts(outputs: int, ticks: int, seconds: Fraction) -> bool:
     return ticks >= 8 * TICKS or (outputs >= 16 and ticks >= seconds * TICKS)
 
 
-def render_key(dataset: DatasetFacts, selection: Selection, options: RenderOptions, gaps: Gaps = "none") -> str:
+def render_key(
+    dataset: DatasetFacts,
+    selection: Selection,
+    options: RenderOptions,
+    gaps: Gaps = "none",
+    beside: Sequence[DatasetFacts] = (),
+) -> str:
     """sha256 (hex) of all that the video depends on.
 
     That is the dataset's bucket and content digest (keys, ETags and sizes), the positions, what the positions without a
-    frame are, the options, and how many pictures are interlaced, which is measured.
+    frame are, the options, and how many pictures are interlaced, which is measured. Of a grid, `beside` are the
+    datasets of the other panels.
     """
     positions = [selection.start, selection.stop, selection.step, gaps]
-    content = [dataset.bucket, dataset.digest, dict(dataset.field_orders)]
-    parts = [PIPELINE_VERSION, str(dataset.id), content, positions, options.to_json()]
+    parts = [PIPELINE_VERSION, str(dataset.id), _content(dataset), positions, options.to_json()]
+    parts += [[str(each.id), *_content(each)] for each in beside]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _content(dataset: DatasetFacts) -> list[Any]:
+    return [dataset.bucket, dataset.digest, dict(dataset.field_orders)]

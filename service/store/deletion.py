@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Row, RowMapping, or_, select, text
+from sqlalchemy import ColumnElement, Row, RowMapping, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict
@@ -24,7 +24,7 @@ from service.store.objects.keys import (
     upload_prefix,
 )
 from service.store.renders.lifecycle import cancel_render
-from service.store.tables import datasets, experiments, renders, tasks
+from service.store.tables import datasets, experiments, render_panels, renders, tasks
 from service.store.usage import forget_uploads
 
 ResourceKind = Literal["experiment", "dataset", "render"]
@@ -114,8 +114,7 @@ async def lock_for_deletion(
     connection: AsyncConnection, kind: ResourceKind, resource_id: UUID, bucket: str
 ) -> DeletionPlan:
     """Run as the service. Renders are locked before their tasks, in the order workers use, to avoid deadlocks."""
-    belongs = renders.c.id if kind == "render" else renders.c[f"{kind}_id"]
-    query = select(renders).where(belongs == resource_id).order_by(renders.c.id).with_for_update()
+    query = select(renders).where(_depends_on(kind, resource_id)).order_by(renders.c.id).with_for_update()
     found = (await connection.execute(query)).mappings().all()
     deleted_datasets = await _select_datasets(connection, kind, resource_id)
     of_renders = tasks.c.render_id.in_([row["id"] for row in found])
@@ -125,6 +124,15 @@ async def lock_for_deletion(
     segments = (await connection.execute(SELECT_SEGMENTS, {"renders": [row["id"] for row in found]})).all()
     pictured = (await connection.execute(SELECT_PICTURED, {"renders": [row["id"] for row in found]})).all()
     return DeletionPlan(kind, resource_id, bucket, found, deleted_datasets, segments, pictured)
+
+
+def _depends_on(kind: ResourceKind, resource_id: UUID) -> ColumnElement[bool]:
+    """Of renders, that they are deleted with the resource. A grid is, with each dataset that it shows."""
+    belongs = renders.c.id if kind == "render" else renders.c[f"{kind}_id"]
+    if kind != "dataset":
+        return belongs == resource_id
+    grids = select(render_panels.c.render_id).where(render_panels.c.dataset_id == resource_id)
+    return or_(belongs == resource_id, renders.c.id.in_(grids))
 
 
 async def _select_datasets(connection: AsyncConnection, kind: ResourceKind, resource_id: UUID) -> list[DatasetRow]:
@@ -152,6 +160,7 @@ async def execute_deletion(
         await cancel_render(connection, render)
     uploads_until = await _lock_uploads_until(connection, plan)
     table = {"experiment": experiments, "dataset": datasets, "render": renders}[plan.kind]
+    await connection.execute(renders.delete().where(renders.c.id.in_([row["id"] for row in plan.renders])))
     await connection.execute(table.delete().where(table.c.id == plan.id))
     late = await current_time(connection) + LATE_WRITES
     await _schedule_removals(

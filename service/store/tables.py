@@ -192,6 +192,14 @@ render_presets = Table(
     timestamp_column("created_at"),
 )
 
+render_panels = Table(
+    "render_panels",
+    metadata,
+    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True, index=True),
+    comment="the datasets that a grid shows beside that of its render",
+)
+
 segments = Table(
     "segments",
     metadata,

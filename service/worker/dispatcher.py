@@ -39,7 +39,8 @@ def known_work(command: Command) -> float:
     """Megapixels that the slot will write; 0 if nobody knows how long the command takes."""
     match command:
         case RenderSegment(plan=plan):
-            return len(plan.frames) * plan.options.width * plan.options.height / 1e6
+            frames = len(plan.outputs()) if plan.options.grid else len(plan.frames)
+            return frames * plan.options.width * plan.options.height / 1e6
         case AssembleRender(options=options, segments=segments):
             return ASSEMBLY_WORK * len(segments) * options.width * options.height / 1e6
     return 0.0

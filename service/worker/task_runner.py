@@ -212,14 +212,10 @@ def _item_to_blame(command: Command, death: SlotDied) -> str:
 
 def _warn(command: Command, deadly: attempts.DeadlyItems) -> Command:
     """The command, for a slot that knows at which frames or objects others ended."""
-    barred = {int(item): why for item, why in deadly.barred.items() if item.isdecimal()}
     match command:
         case RenderSegment():
-            suspects = tuple(int(item) for item in deadly.suspects if item.isdecimal())
-            return replace(command, barred=barred, suspects=suspects)
-        case RenderPreview():
-            return replace(command, barred=barred)
-        case ScanDataset():
+            return replace(command, barred=deadly.barred, suspects=deadly.suspects)
+        case RenderPreview() | ScanDataset():
             return replace(command, barred=deadly.barred)
     return command
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Response
 from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import InvalidRequest, invalid_field
-from service.plan.request import RenderPlan, plan
+from service.plan.planning import RenderPlan, plan
 from service.routers.http.dependencies import CallerDep, Resources, ResourcesDep, require_scope
 from service.routers.http.fields import StorableText
 from service.routers.http.problems import error_responses
@@ -117,17 +118,23 @@ class Submitter:
 
     async def _estimate(self, render_plan: RenderPlan) -> DryRun:
         async with self.resources.database.service_transaction() as connection:
-            await require_source(connection, render_plan.dataset.id, self.resources.sources)
+            await require_sources(connection, render_plan, self.resources)
             estimate = await estimate_render(connection, render_plan)
         return DryRun(estimate=EstimateModel(**estimate.to_json()), plan=render_plan.stages)
 
     async def _queue(self, submission: RenderSubmission) -> JobAccepted:
         async with self.resources.database.service_transaction() as connection:
-            await require_source(connection, submission.plan.dataset.id, self.resources.sources)
+            await require_sources(connection, submission.plan, self.resources)
             row = await submit_render(connection, submission)
         if row["status"] == "succeeded" and row["video_key"] is not None:
             row = await remake_if_lost(self.resources, row)
         return _to_response(row)
+
+
+async def require_sources(connection: AsyncConnection, render_plan: RenderPlan, resources: Resources) -> None:
+    """Raises SourceForbidden if the rules do not allow to read one of the datasets any more."""
+    for dataset in render_plan.datasets:
+        await require_source(connection, dataset.id, resources.sources)
 
 
 def status_of(accepted: JobAccepted | DryRun) -> int:

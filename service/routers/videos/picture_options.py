@@ -8,6 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 from service.plan.colour import Hdr
 from service.plan.formats import BLACK, Codec, canonical_colour
 from service.plan.geometry import CropSpec, DecimationMode
+from service.plan.grid import MAX_PANELS, Align, GridSpec
 from service.plan.overlay import Corner, OverlaySpec, ScaleBarSpec, Unit
 from service.plan.render_plan import Deinterlace, FramePolicy, Gaps, MismatchPolicy
 from service.plan.request import RenderRequest
@@ -15,12 +16,17 @@ from service.plan.segments import FrameRangeSpec
 from service.plan.timing import Timing
 from service.plan.tone import Colormap, ToneMode, ToneSpec
 from service.routers.http.fields import (
+    EXAMPLE_DATASET_ID,
+    EXAMPLE_EXPERIMENT_ID,
     MAX_INT64,
     Moment,
     RequestModel,
     StorableText,
+    at_most,
 )
 
+# A century.
+MAX_SECONDS = 3_155_760_000
 EXAMPLE_CROP: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
 PresetReference = Annotated[
     Annotated[str, StorableText] | None,
@@ -153,6 +159,40 @@ class CropModel(RequestModel):
     height: int = Field(ge=2, le=65_535, description="height; the region must be inside the frame")
 
 
+class GridModel(RequestModel):
+    """Several datasets of the experiment in one picture, each in a panel, row by row. The first one leads: each of its
+    frames makes a picture, and `frames`, `timing`, `overlay` and gaps are about it. Panels have the size of its frames,
+    or share `width` and `height`; their sides are even."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"dataset_ids": [EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_ID], "columns": 2}]}
+    )
+    dataset_ids: Annotated[list[UUID], at_most(MAX_PANELS)] = Field(
+        min_length=2, max_length=MAX_PANELS, description="the datasets, in the order of the panels"
+    )
+    columns: int | None = Field(
+        None, ge=1, le=MAX_PANELS, description="panels in a row; unset: about as many as there are rows", examples=[2]
+    )
+    align: Align = Field(
+        "index",
+        description="which frames are shown together: those of the same position in their datasets or, with captured, "
+        "of the nearest capture time",
+        examples=["captured"],
+    )
+    within_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=MAX_SECONDS,
+        allow_inf_nan=False,
+        description="with align captured, a frame that is further away is missing; unset: however far",
+        examples=[1.5],
+    )
+    labels: bool = Field(False, description="write the name of its dataset into each panel")
+
+    def to_spec(self) -> GridSpec:
+        return GridSpec(tuple(self.dataset_ids), self.columns, self.align, self.within_seconds, self.labels)
+
+
 class PictureOptions(RequestModel):
     """The members of a render request that change its pictures."""
 
@@ -235,6 +275,7 @@ class PictureOptions(RequestModel):
         "none); interval, frames that the usual time between captures leaves out (see `cadence` of the dataset); none",
         examples=["interval"],
     )
+    grid: GridModel | None = Field(None, description="several datasets side by side")
 
     def to_picture_request(self, experiment: UUID, dataset: UUID | None) -> RenderRequest:
         """The request for planning, as far as these options decide it."""
@@ -265,4 +306,5 @@ class PictureOptions(RequestModel):
             hdr=self.hdr,
             deinterlace=self.deinterlace,
             gaps=self.gaps,
+            grid=self.grid.to_spec() if self.grid else None,
         )

@@ -106,7 +106,8 @@ async def enqueue_preview(connection: AsyncConnection, preview: Preview, owner: 
     task = TaskId(new_uuid())
     formats = preview.formats or await connection.scalar(SELECT_FORMATS, {"dataset": preview.dataset})
     values = {"id": task, "dataset": preview.dataset, "payload": preview.to_json(), "owner": owner}
-    values |= {"needs": needs_of_preview(preview.picture, formats or ()), "frames": preview.frame_count}
+    needs = sorted({*needs_of_preview(preview.picture, formats or ()), *preview.needs})
+    values |= {"needs": needs, "frames": preview.frame_count}
     await connection.execute(INSERT_TASK, values)
     await queue.wake_workers(connection)
     return task

@@ -3,7 +3,7 @@
 import sys
 import zlib
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -47,6 +47,12 @@ SELECT_BY_INTERVAL = text(
     + f"{CAPTURED_MICROSECONDS}, {MISSING_BEFORE} AS missing FROM {PAUSES}"
     + """ ) counted) placed
     WHERE position >= :start AND position < :stop AND (position - :start) % :step = 0 ORDER BY position
+"""
+)
+SELECT_TIMED_FRAMES = text(
+    f"""
+    SELECT index AS position, key, etag, size, page, page_offset, {CAPTURED_MICROSECONDS} FROM frames
+    WHERE dataset_id = :dataset AND index = ANY(:indexes)
 """
 )
 
@@ -199,6 +205,14 @@ async def list_frames_at(connection: AsyncConnection, dataset: UUID, indexes: ra
     rows = (await connection.execute(query)).mappings().all()
     found = {row["index"]: FrameRef(**row) for row in rows}
     return [found.get(index) or FrameRef(index, None) for index in indexes]
+
+
+async def list_timed_frames(
+    connection: AsyncConnection, dataset: UUID, indexes: Collection[int]
+) -> dict[int, FrameRef]:
+    """Image frames by index, with their capture times."""
+    rows = await connection.execute(SELECT_TIMED_FRAMES, {"dataset": dataset, "indexes": sorted(indexes)})
+    return {row.position: _image_frame(row) for row in rows}
 
 
 async def list_video_frames_at(connection: AsyncConnection, dataset: UUID, indexes: range) -> list[FrameRef]:

@@ -1,5 +1,7 @@
 """Read all facts that a render is planned from, in one go."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -10,6 +12,7 @@ from service.plan.request import RenderRequest
 from service.plan.segments import window_error
 from service.store import workers
 from service.store.catalog import datasets, experiments
+from service.store.catalog.datasets import DatasetRow
 from service.store.database import Caller, Database
 from service.store.tables import sources
 
@@ -31,16 +34,25 @@ async def read_render_facts(
         rows = await datasets.list_by_experiment(connection, request.experiment_id)
         # The experiment is read last: one that is deleted at this moment must not look like one without datasets.
         experiment = await experiments.get(connection, request.experiment_id)
-        found = tuple(row for row in rows if request.dataset_id in (None, row.id))
+        found = _meant_datasets(request, rows)
+        first = found[0] if len(found) == 1 or (found and request.grid) else None
         return RenderFacts(
             limits=limits,
             experiment_exists=experiment is not None,
             datasets=found,
             pixel_size_um=pixel_size_of(experiment["metadata"]) if experiment else None,
-            captured=await _captured_frames(connection, request, found[0]) if len(found) == 1 else None,
-            colours=await _source_colours(connection, found[0]) if len(found) == 1 else (),
+            captured=await _captured_frames(connection, request, first) if first else None,
+            colours=await _source_colours(connection, found) if first else (),
             cluster=cluster,
         )
+
+
+def _meant_datasets(request: RenderRequest, rows: Sequence[DatasetRow]) -> tuple[DatasetRow, ...]:
+    """Those that the request can mean; of a grid, those of its panels that are there, in their order."""
+    if request.grid:
+        known = {row.id: row for row in rows}
+        return tuple(known[wanted] for wanted in request.grid.datasets if wanted in known)
+    return tuple(row for row in rows if request.dataset_id in (None, row.id))
 
 
 async def read_cluster_capabilities(connection: AsyncConnection) -> ClusterCapabilities:
@@ -61,13 +73,15 @@ async def _captured_frames(
     return None if row["first_index"] is None else CapturedFrames(**row)
 
 
-async def _source_colours(connection: AsyncConnection, dataset: DatasetFacts) -> tuple[Colour, ...]:
-    """Empty for images, and if a source was scanned by a version that did not note its colours."""
-    if dataset.kind != "video":
-        return ()
-    query = select(sources.c.colour).where(sources.c.dataset_id == dataset.id, sources.c.problem.is_(None))
-    in_order = query.group_by(sources.c.colour).order_by(func.min(sources.c.number))
-    documents = list(await connection.scalars(in_order))
-    if None in documents:
-        return ()
-    return tuple(dict.fromkeys(map(Colour.from_json, documents)))
+async def _source_colours(connection: AsyncConnection, datasets: Sequence[DatasetFacts]) -> tuple[Colour, ...]:
+    """Of all source videos; empty for images, and if one was scanned by a version that did not note its colours."""
+    found: list[Colour] = []
+    for dataset in datasets:
+        if dataset.kind == "video":
+            query = select(sources.c.colour).where(sources.c.dataset_id == dataset.id, sources.c.problem.is_(None))
+            in_order = query.group_by(sources.c.colour).order_by(func.min(sources.c.number))
+            documents = list(await connection.scalars(in_order))
+            if None in documents:
+                return ()
+            found += map(Colour.from_json, documents)
+    return tuple(dict.fromkeys(found))

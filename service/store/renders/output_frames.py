@@ -7,11 +7,12 @@ from dataclasses import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import invalid_field
+from service.plan.planning import RenderPlan
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
-from service.plan.request import RenderPlan
 from service.plan.segments import Selection, first_output_of_segment, lead_outputs, output_at
 from service.plan.timing import NOMINAL_RATE, with_elapsed_time
 from service.store.catalog.frames import stream_frames
+from service.store.renders.panels import with_panels
 from service.store.renders.submission import plan_segments
 
 # Source frames of one preview and of those that may be held in its place: a task names them all, and a slot reads them.
@@ -26,7 +27,7 @@ async def plan_output_frame(connection: AsyncConnection, plan: RenderPlan, posit
     Raises InvalidRequest, for the parameter `index`, if the position is not rendered, and for bins that are too large.
     """
     output = output_at(plan.selection, position)
-    size = plan.options.bins.size if plan.options.bins else 1
+    size = plan.options.sources_per_output
     if size > MAX_FRAMES:
         detail = f"a preview combines at most {MAX_FRAMES} frames: look at it with a smaller decimation_factor"
         raise invalid_field("#/decimation_factor", detail, "too_many_frames")
@@ -81,8 +82,8 @@ def _stream_part(connection: AsyncConnection, plan: RenderPlan, first: int, last
     part = Selection(begin, stop, whole.step, whole.binned)
     frames = stream_frames(connection, plan.dataset, part, plan.gaps, plan.options.deinterlace)
     if plan.options.overlay and plan.options.overlay.elapsed:
-        return _with_elapsed_time(connection, frames, plan, first)
-    return frames
+        frames = _with_elapsed_time(connection, frames, plan, first)
+    return with_panels(connection, frames, plan, part) if plan.beside else frames
 
 
 async def _with_elapsed_time(

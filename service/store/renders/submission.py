@@ -15,8 +15,8 @@ from service.jobs import queue
 from service.plan.estimate import Estimate, Workload, estimate
 from service.plan.facts import RenderLimits
 from service.plan.needs import needs_of_segments
-from service.plan.render_plan import PIPELINE_VERSION, FrameRef, SegmentPlan, content_keys
-from service.plan.request import RenderPlan
+from service.plan.planning import RenderPlan
+from service.plan.render_plan import PIPELINE_VERSION, SegmentPlan, content_keys
 from service.plan.segments import split_into_segments
 from service.plan.timing import retime, with_elapsed_time
 from service.store import workers
@@ -24,6 +24,7 @@ from service.store.cache import segments as segment_cache
 from service.store.catalog.frames import stream_frames
 from service.store.database import Caller, acquire_advisory_lock, translate_integrity_errors
 from service.store.renders.lifecycle import create_segment_tasks, enqueue_assembly, mark_running, register_webhook
+from service.store.renders.panels import with_panels
 from service.store.renders.queries import get_render
 from service.store.renders.queue_bounds import confirm_place, reserve_place
 from service.store.renders.requesters import (
@@ -34,7 +35,7 @@ from service.store.renders.requesters import (
     lock_visible_experiment,
     record_preset,
 )
-from service.store.tables import idempotency_keys, renders, segments
+from service.store.tables import idempotency_keys, render_panels, renders, segments
 from service.store.usage import require_room
 from service.telemetry.metrics import RENDERS_SUBMITTED
 
@@ -206,10 +207,13 @@ async def write_render(
         "priority": plan.priority,
         "frames_total": plan.selection.output_count(),
         "pipeline": int(PIPELINE_VERSION),
-        "needs": needs_of_segments(plan.options, plan.dataset.formats),
+        "needs": needs_of_segments(plan.options, {name for each in plan.datasets for name in each.formats}),
     }
     async with translate_integrity_errors("there is such a render already"):
         await connection.execute(insert(renders).values(**row))
+        if plan.beside:
+            panels = [{"render_id": render, "dataset_id": each.facts.id} for each in plan.beside]
+            await connection.execute(insert(render_panels), panels)
     await add_requester(connection, render, Caller(owner, admin=admin), plan.priority)
     async for batch in _batches(plan_segments(connection, plan)):
         await _insert_segments(connection, render, batch)
@@ -234,22 +238,12 @@ async def _insert_segments(connection: AsyncConnection, render: RenderId, plans:
             "planned": str(plan.seconds()),
             "content_key": key,
             "pipeline": PIPELINE_VERSION,
-            "frames": [_pack_frame(frame) for frame in plan.frames],
-            "lead": [_pack_frame(frame) for frame in plan.lead],
+            "frames": [frame.pack() for frame in plan.frames],
+            "lead": [frame.pack() for frame in plan.lead],
         }
         for plan, key in zip(plans, content_keys(plans), strict=True)
     ]
     await connection.execute(insert(segments), rows)
-
-
-def _pack_frame(frame: FrameRef) -> list[Any]:
-    """Positional arguments of FrameRef, for `queries.load_segment_plan`; the last are left out when they are None."""
-    packed = [frame.index, frame.key, frame.etag, frame.size, frame.pts, frame.page, frame.page_offset]
-    packed += [frame.captured, frame.shown_for, frame.clock, frame.elapsed, frame.packet]
-    packed += [frame.field_order, frame.pts_before, frame.pts_after, frame.packet_before, frame.packet_after]
-    while packed[-1] is None:
-        packed.pop()
-    return packed
 
 
 async def _estimate(connection: AsyncConnection, plan: RenderPlan, uncached: int, segment_count: int) -> Estimate:
@@ -267,6 +261,8 @@ def plan_segments(connection: AsyncConnection, plan: RenderPlan) -> AsyncIterato
         frames = retime(frames, options.timing, options)
     if options.overlay and options.overlay.elapsed:
         frames = with_elapsed_time(frames, options, plan.dataset.has_capture_times)
+    if plan.beside:
+        frames = with_panels(connection, frames, plan, plan.selection)
     return split_into_segments(frames, plan.dataset.bucket, options, plan.selection)
 
 

@@ -175,7 +175,7 @@ class SlotExecutor:
             device = self._gpu.get_device(command.gpu, command.gpu_disabled_reason)
             sources = self._fetcher.source_opener(plan.bucket)
             report_progress = self._require_objects_before(supervisor)
-            watch = FrameWatch(report_progress, lambda index: supervisor.begin(str(index)), command.barred)
+            watch = FrameWatch(report_progress, supervisor.begin, command.barred)
             for suspect in suspected_frames(command):
                 render_segment(
                     suspect, reader, sources, replace(watch, report_progress=lambda _: supervisor(0)), device
@@ -227,7 +227,7 @@ class SlotExecutor:
 
     def _render_preview(self, command: RenderPreview, supervisor: SupervisorLink) -> Outcome:
         report_progress = self._require_objects_before(supervisor)
-        watch = FrameWatch(report_progress, lambda index: supervisor.begin(str(index)), command.barred)
+        watch = FrameWatch(report_progress, supervisor.begin, command.barred)
         return PreviewRenderer(self._fetcher, self._config.prefetch_mb << 20, watch).render(
             command.preview, self._objects, self._runner
         )
@@ -240,7 +240,7 @@ class SlotExecutor:
 def suspected_frames(command: RenderSegment) -> Iterator[SegmentPlan]:
     """Each suspect as a segment of its own. Where it shows no fault, it was chance."""
     for frame in (*command.plan.lead, *command.plan.frames):
-        if frame.index in command.suspects:
+        if frame.item in command.suspects:
             yield replace(command.plan, frames=(frame,), lead=())
 
 

@@ -22,7 +22,7 @@ class RenderSegment:
     """Render this segment and publish it under its content key.
 
     `gpu` is the slot's share of a GPU; `gpu_disabled_reason` says why this attempt must not use it. `barred` are frames
-    that have ended slots: index -> why. `suspects` are frames at which one slot ended: they are tried first, so that
+    that have ended slots: item -> why. `suspects` are frames at which one slot ended: they are tried first, so that
     what comes before them is not done once more in vain.
     """
 
@@ -30,8 +30,8 @@ class RenderSegment:
     content_key: str
     gpu: GpuAllocation | None = None
     gpu_disabled_reason: str | None = None
-    barred: Mapping[int, str] = field(default_factory=dict)
-    suspects: tuple[int, ...] = ()
+    barred: Mapping[str, str] = field(default_factory=dict)
+    suspects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ class ScanDataset:
 
 @dataclass(frozen=True, slots=True)
 class RenderPreview:
-    """Make this preview and publish it under its key. `barred` are frames that have ended slots: index -> why."""
+    """Make this preview and publish it under its key. `barred` are frames that have ended slots: item -> why."""
 
     preview: Preview
-    barred: Mapping[int, str] = field(default_factory=dict)
+    barred: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

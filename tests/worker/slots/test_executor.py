@@ -77,5 +77,5 @@ def test_a_suspect_is_tried_before_the_rest(server: FaultyObjectServer, executor
         frames.append(FrameRef(index, f"{index}.jpg", server.put(f"{index}.jpg", data), len(data)))
     plan = SegmentPlan(0, 0, BUCKET, OPTIONS, tuple(frames))
     listener = Listener()
-    executor.execute(RenderSegment(plan, "a" * 64, suspects=(3,)), listener)
+    executor.execute(RenderSegment(plan, "a" * 64, suspects=("3",)), listener)
     assert listener.begun == ["3", "0", "1", "2", "3", "4"]
