@@ -18,7 +18,15 @@ from service import config
 from service.commands.tokens import mint_local_token
 from service.commands.up import run_local_service
 from tests.studio.browsing import Studio, studio
-from tests.studio.scene import HOSTILE_NAMES, colony_jpeg, flawed_frames, make_dataset, make_experiment, make_schedule, submit
+from tests.studio.scene import (
+    HOSTILE_NAMES,
+    colony_jpeg,
+    flawed_frames,
+    make_dataset,
+    make_experiment,
+    make_schedule,
+    submit,
+)
 from tests.support.processes import api
 from tests.support.processes.clean_environment import clean_environment
 

@@ -14,6 +14,9 @@ from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
 
 WIDTHS = "return [document.documentElement.scrollWidth, window.innerWidth]"
+WIDTHS_OF_FORM = "const form = document.querySelector('dialog'); return [form.scrollWidth, form.clientWidth]"
+TEXT_OF_HEADINGS = "return [...document.querySelectorAll('.schedule h2 bdi')].map((each) => each.textContent)"
+OFFERED = "return [...document.querySelectorAll('.schedule button')].map((each) => each.innerText)"
 # On the first of January at midnight: no test runs into it.
 RARELY = "0 0 1 1 *"
 
@@ -42,10 +45,8 @@ def test_a_composed_render_is_scheduled_run_switched_off_and_deleted(
     assert page.address() == "/#/schedules"
     (made,) = schedules_of(alice)
     assert (made["cron"], made["zone"], made["window"]) == ("30 6 * * 1", browser_zone(page), None)
-    assert made["request"] == {
-        **{"experiment_id": plate["experiment_id"], "dataset_id": plate["id"]},
-        **{"decimation_factor": 1, "fps": 15, "scale": 0.5},
-    }
+    place = {"experiment_id": plate["experiment_id"], "dataset_id": plate["id"]}
+    assert made["request"] == place | {"decimation_factor": 1, "fps": 15, "scale": 0.5}
     page.wait_for(".schedule .spec", "Mondays at 06:30")
     page.wait_for(".schedule .next", "Next in ")
     page.wait_for(".schedule .last", "It has not run yet")
@@ -118,14 +119,22 @@ def test_what_the_service_refuses_is_said_at_its_field(
 def test_a_run_that_was_refused_says_why_and_a_schedule_is_changed(
     service: RunningService, page: Studio, plate: dict[str, Any], alice: httpx.Client
 ) -> None:
-    make(alice, plate, window="yesterday")
+    made = make(alice, plate, window="yesterday")
+    for _ in range(20):
+        alice.post(f"/api/schedules/{made['id']}/run")
     page.sign_in(service.token("alice", SCOPES))
     page.open("#/renders")
     page.click(".head a", "Schedules")
     page.click(".schedule button", "Run now")
-    page.wait_for(".schedule .row-note")
+    page.wait_for(".schedule .row-note", "no frame was captured")
     page.wait_for(".schedule .last", "refused")
     (problem,) = (each["last_run"]["problem"] for each in schedules_of(alice))
+    page.click(".schedule button", "Runs")
+    page.wait_for(".run .reason", problem["errors"][0]["detail"])
+    assert numbers_of_runs(page) == list(range(21, 1, -1))
+    page.click(".runs button", "Earlier runs")
+    page.wait(lambda: numbers_of_runs(page) == list(range(21, 0, -1)), "not all runs are listed")
+    page.driver.refresh()
     page.wait_for(".schedule .course .reason", problem["errors"][0]["detail"])
     page.click(".schedule button", "Change")
     write(page, "name", "mornings")
@@ -154,11 +163,8 @@ def test_hostile_names_are_texts_and_fit_a_small_screen(
     assert page.script("return document.querySelectorAll('main script, main b, main img[src=x]').length") == 0
     page.click(".schedule button", "Change")
     assert page.wait_for("dialog #name").get_property("value") in HOSTILE_NAMES
-    content, window = page.script("const box = document.querySelector('dialog'); return [box.scrollWidth, box.clientWidth]")
+    content, window = page.script(WIDTHS_OF_FORM)
     assert content <= window, f"the form is {content} wide"
-
-
-TEXT_OF_HEADINGS = "return [...document.querySelectorAll('.schedule h2 bdi')].map((each) => each.textContent)"
 
 
 def test_all_of_it_by_keyboard(
@@ -207,7 +213,7 @@ def test_what_the_token_does_not_allow_is_not_offered(
     page.open("#/schedules")
     page.wait_for(".schedule .its-render", "video of 57 frames")
     page.wait_for_text("needs videos:render")
-    assert page.script("return [...document.querySelectorAll('.schedule button')].map((each) => each.innerText)") == ["Runs"]
+    assert page.script(OFFERED) == ["Runs"]
     page.sign_in(service.token("alice", ("catalog:read", "videos:read")))
     page.open(f"#/compose/{plate['id']}")
     page.wait_for(".offer", "needs videos:render")
@@ -225,7 +231,12 @@ def test_what_the_token_does_not_allow_is_not_offered(
 
 
 def make(client: httpx.Client, dataset: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    request = {"experiment_id": dataset["experiment_id"], "dataset_id": dataset["id"], "decimation_factor": 1, "fps": 12}
+    request = {
+        "experiment_id": dataset["experiment_id"],
+        "dataset_id": dataset["id"],
+        "decimation_factor": 1,
+        "fps": 12,
+    }
     body = {"name": "rarely", "cron": RARELY, "request": request} | fields
     made: dict[str, Any] = client.post("/api/schedules", json=body).raise_for_status().json()
     return made
@@ -233,6 +244,11 @@ def make(client: httpx.Client, dataset: dict[str, Any], **fields: Any) -> dict[s
 
 def schedules_of(client: httpx.Client) -> list[dict[str, Any]]:
     return list(client.get("/api/schedules").raise_for_status().json())
+
+
+def numbers_of_runs(page: Studio) -> list[int]:
+    found = page.script("return [...document.querySelectorAll('.run > :first-child')].map((each) => each.innerText)")
+    return list(map(int, found))
 
 
 def browser_zone(page: Studio) -> str:

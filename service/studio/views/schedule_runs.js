@@ -20,15 +20,15 @@ export function times(schedule) {
   ];
 }
 
-/** The next time, and what became of the last one.
- * @param {Api.Schedule} schedule @param {Statuses} statuses */
-export function lastRun({ next_run_at: next, enabled, zone, last_run: run }, statuses) {
+/** The next time, and what became of the last one; `note`: what is said of it already.
+ * @param {Api.Schedule} schedule @param {Statuses} statuses @param {string} [note] */
+export function lastRun({ next_run_at: next, enabled, zone, last_run: run }, statuses, note) {
   const planned = next ? [h("span", { class: "strong" }, `Next ${ahead(next)}`), h("span", { class: "quiet", title: `${moment(next)} UTC` }, timeIn(next, zone))]
     : enabled ? h("span", { class: "warn" }, "It has no more times") : h("span", { class: "quiet" }, "Off: it runs when somebody asks for it");
   return [
     h("div", { class: "facts num next" }, planned),
     h("div", { class: "facts num last" }, run ? [h("span", { class: "quiet", title: timeIn(run.planned_at, zone) }, `Last ${ago(run.planned_at)}`), outcome(run, statuses)] : h("span", { class: "quiet" }, "It has not run yet")),
-    refusal(run),
+    run?.problem?.detail === note ? null : refusal(run),
   ];
 }
 

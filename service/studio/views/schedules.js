@@ -124,14 +124,14 @@ export function open({ route, session, may, update, signal, go }) {
   /** @param {Api.Schedule} row */
   function rowOf(row) {
     const job = row.last_run?.job_id, status = job ? state.statuses.get(job) : undefined;
-    const runs = state.runs?.id === row.id ? state.runs : null;
+    const runs = state.runs?.id === row.id ? state.runs : null, note = state.notes.get(row.id);
     return h("li", { key: row.id, class: "schedule", "data-schedule": row.id },
       h("span", { class: "thumb" }, status?.poster_url ? h("img", { src: status.poster_url, alt: "", loading: "lazy", decoding: "async" }) : status ? progressMark(status) : null),
       h("div", { class: "what" }, h("h2", { class: "cut" }, h("bdi", null, row.name)), place(row), row.owner === session.user ? null : h("span", { class: "quiet cut" }, "of ", h("bdi", null, row.owner))),
       h("div", { class: "spec num" }, times(row)),
-      h("div", { class: "course" }, lastRun(row, state.statuses)),
+      h("div", { class: "course" }, lastRun(row, state.statuses, note)),
       h("div", { class: "actions" }, actionsOf(row)),
-      state.notes.has(row.id) ? h("p", { class: "row-note", role: "alert" }, state.notes.get(row.id)) : null,
+      note ? h("p", { class: "row-note", role: "alert" }, note) : null,
       opened() === row.id ? h("div", { class: "runs", id: `runs-${row.id}`, key: "runs" }, runs ? runList(runs, row, state.statuses, loadRuns) : skeleton(2)) : null);
   }
 
