@@ -65,7 +65,7 @@ const lastOf = ({ count, unit }, take) => h("div", { class: "span" },
   h("input", { type: "number", min: 1, value: count, required: true, "aria-label": "How many", oninput: take("count") }),
   h("select", { value: unit, "aria-label": "Of what", onchange: take("unit") }, UNITS.map((each) => h("option", { value: each, key: each }, each))));
 
-const zones = () => h("datalist", { id: "zones" }, ["UTC", .../** @type {any} */ (Intl).supportedValuesOf("timeZone")].map((each) => h("option", { value: each, key: each })));
+const zones = () => h("datalist", { id: "zones" }, ["UTC", .../** @type {any} */ (Intl).supportedValuesOf?.("timeZone") ?? []].map((each) => h("option", { value: each, key: each })));
 
 /** A control with its label, and what the service says against it.
  * @param {string} name @param {string} label @param {any} problem @param {(common: any) => any} control @param {string} [hint] */
