@@ -25,6 +25,7 @@ const VIEWS = {
   dataset: () => import("./views/dataset.js"),
   compose: () => import("./views/compose.js"),
   renders: () => import("./views/renders.js"),
+  schedules: () => import("./views/schedules.js"),
   watch: () => import("./views/watch.js"),
   ask: () => import("./views/ask.js"),
   machines: () => import("./views/machines.js"),
@@ -87,7 +88,7 @@ function topBar() {
 }
 
 /** @param {string} current @param {string} view */
-const isUnder = (current, view) => current === view || { experiment: "experiments", dataset: "experiments", compose: "experiments", watch: "renders" }[current] === view;
+const isUnder = (current, view) => current === view || { experiment: "experiments", dataset: "experiments", compose: "experiments", watch: "renders", schedules: "renders" }[current] === view;
 
 function account() {
   const { user, scopes, expires_at: end } = /** @type {Session} */ (state.session);

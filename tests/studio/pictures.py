@@ -18,7 +18,15 @@ from service import config
 from service.commands.tokens import mint_local_token
 from service.commands.up import run_local_service
 from tests.studio.browsing import Studio, studio
-from tests.studio.scene import HOSTILE_NAMES, colony_jpeg, flawed_frames, make_dataset, make_experiment, submit
+from tests.studio.scene import (
+    HOSTILE_NAMES,
+    colony_jpeg,
+    flawed_frames,
+    make_dataset,
+    make_experiment,
+    make_schedule,
+    submit,
+)
 from tests.support.processes import api
 from tests.support.processes.clean_environment import clean_environment
 
@@ -32,6 +40,11 @@ FRAMES_ASKED = {
     "filters": [{"column": "width", "op": "ge", "value": 320}],
     "order_by": ["-index"],
     "limit": 50,
+}
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "every morning": {"cron": "30 6 * * *", "zone": "Europe/Berlin"},
+    "the week, on Mondays": {"cron": "0 7 * * 1", "zone": "Asia/Tokyo", "window": "last 7 days"},
+    HOSTILE_NAMES[0]: {"cron": "5,35 8-18 * * MON-FRI", "window": "since_last_run", "enabled": False},
 }
 
 
@@ -47,12 +60,14 @@ def fill(client: httpx.Client) -> dict[str, str]:
     api.wait_until_ended(client, done)
     cancelled = submit(client, plate, scale=3)
     client.post(f"/api/videos/{cancelled}/cancel").raise_for_status()
+    mornings = [make_schedule(client, plate, name, **fields) for name, fields in SCHEDULES.items()]
     return {
         "experiments": "#/experiments",
         "experiment": f"#/experiments/{experiment}",
         "dataset": f"#/datasets/{plate['id']}?frame=88",
         "compose": f"#/compose/{plate['id']}?frame=88&crop.x=120&crop.y=40&crop.width=240&crop.height=160",
         "renders": "#/renders",
+        "schedules": f"#/schedules?runs={mornings[0]}",
         "watch": f"#/renders/{done}?frame=31",
         "compare": f"#/renders/{done}?frame=96&compare=beside",
         "difference": f"#/renders/{done}?frame=96&compare=difference",

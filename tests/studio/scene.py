@@ -71,3 +71,17 @@ def make_dataset(client: httpx.Client, experiment: str, name: str, files: dict[s
 def submit(client: httpx.Client, dataset: dict[str, Any], **fields: Any) -> str:
     body = {"experiment_id": dataset["experiment_id"], "dataset_id": dataset["id"], "decimation_factor": 1, "fps": 30}
     return str(client.post("/api/videos/generate", json=body | fields).raise_for_status().json()["job_id"])
+
+
+def make_schedule(client: httpx.Client, dataset: dict[str, Any], name: str, **fields: Any) -> str:
+    """A schedule that has run once by hand, whatever became of that."""
+    request = {
+        "experiment_id": dataset["experiment_id"],
+        "dataset_id": dataset["id"],
+        "decimation_factor": 1,
+        "fps": 30,
+    }
+    body = {"name": name, "cron": "0 0 1 1 *", "request": request} | fields
+    made = client.post("/api/schedules", json=body).raise_for_status().json()
+    client.post(f"/api/schedules/{made['id']}/run")
+    return str(made["id"])

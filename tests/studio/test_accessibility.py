@@ -7,7 +7,7 @@ import numpy as np
 from axe_core_python.base import AXE_SCRIPT
 
 from tests.studio.browsing import Studio
-from tests.studio.scene import make_dataset, make_experiment, submit
+from tests.studio.scene import make_dataset, make_experiment, make_schedule, submit
 from tests.support.data.media import png
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
@@ -22,6 +22,8 @@ VIEWS = {
     "#/renders": ".render",
     "#/renders/{render}?frame=5": ".fate",
     "#/renders/{lossless}?frame=5&beside={render}": ".receipt td",
+    "#/schedules": ".schedule .its-render",
+    "#/schedules?runs={schedule}": ".runs .reason",
     "#/ask": "form",
     "#/machines": "table",
     "#/nowhere": ".empty",
@@ -31,6 +33,8 @@ WINDOWS = {
     "#/experiments": "New experiment",
     "#/experiments/{experiment}": "Change",
     "#/renders": "Delete",
+    "#/compose/{dataset}": "Schedule…",
+    "#/schedules": "Change",
 }
 FINDINGS = """
 axe.run(document).then(({violations}) => violations.flatMap(({id, nodes}) => nodes.map((node) => `${id}: ${node.html}`)))
@@ -57,6 +61,8 @@ def test_axe_finds_nothing(service: RunningService, page: Studio, plate: dict[st
     gray = make_dataset(alice, make_experiment(alice, "axe"), "gray", {"1.png": png(np.eye(64, dtype=np.uint8) * 200)})
     places = {"experiment": plate["experiment_id"], "dataset": plate["id"], "gray": gray["id"]}
     places |= {"render": job, "lossless": lossless}
+    make_schedule(alice, plate, "done")
+    places["schedule"] = make_schedule(alice, plate, "refused", window="yesterday")
     found = []
     page.sign_in(service.token("alice", (*SCOPES, "query:run", "ops:read")))
     for address, shown in VIEWS.items():

@@ -8,7 +8,7 @@ import { commandsOf } from "./commands.js";
  * @typedef {{answer: Api.DryRun | null, problem: any, busy: boolean, size: string, note: string, mayRender: boolean,
  *   body: any}} Offer */
 
-/** @param {Offer} offer @param {{submit: () => void, copy: (name: string, text: string) => void}} acts @param {any} below */
+/** @param {Offer} offer @param {{submit: () => void, schedule: () => void, copy: (name: string, text: string) => void}} acts @param {any} below */
 export function offerPanel(offer, acts, below) {
   const { answer, problem, busy, note, mayRender } = offer;
   const inWords = problem ? h("span", { class: "bad" }, problem.message) : answer ? estimateOf(offer, answer) : "…";
@@ -16,7 +16,9 @@ export function offerPanel(offer, acts, below) {
     h("p", { class: "num estimate", role: "status" }, inWords),
     answer && !problem ? stages(answer.plan) : null,
     mayRender
-      ? h("button", { class: "primary", disabled: busy || Boolean(problem), onclick: acts.submit }, "Render")
+      ? h("div", { class: "ways" },
+        h("button", { class: "primary", disabled: busy || Boolean(problem), onclick: acts.submit }, "Render"),
+        h("button", { title: "Render it again and again, such as every morning (s)", onclick: acts.schedule }, "Schedule…"))
       : h("p", { class: "quiet" }, "To render, the token needs videos:render."),
     h("div", { class: "buttons", role: "group", "aria-label": "Copy as" }, Object.entries(commandsOf(offer.body)).map(([name, text]) =>
       h("button", { class: "small", key: name, onclick: () => acts.copy(name, text) }, `Copy as ${name}`))),

@@ -9,6 +9,7 @@ const PATTERNS = /** @type {[string, RegExp][]} */ ([
   ["dataset", new RegExp(`^/datasets/${ID}$`)],
   ["compose", new RegExp(`^/compose/${ID}$`)],
   ["renders", /^\/renders$/],
+  ["schedules", /^\/schedules$/],
   ["ask", /^\/ask$/],
   ["machines", /^\/machines$/],
   ["watch", new RegExp(`^/renders/${ID}$`)],
@@ -52,4 +53,4 @@ export const to = {
 };
 
 /** @param {string} view */
-export const mayRead = (view) => ({ ask: "query:run", machines: "ops:read" }[view]) ?? (view === "renders" || view === "watch" ? "videos:read" : "catalog:read");
+export const mayRead = (view) => ({ ask: "query:run", machines: "ops:read" }[view]) ?? (["renders", "schedules", "watch"].includes(view) ? "videos:read" : "catalog:read");

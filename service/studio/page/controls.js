@@ -25,6 +25,34 @@ export function dialog(title, content) {
   element.showModal();
 }
 
+/**
+ * A form in a window. It stays open while what is sent is refused, with the focus on what is wrong.
+ * @param {string} title @param {string} act @param {(fields: Record<string, FormDataEntryValue>) => Promise<unknown>} send @param {() => void} onDone
+ * @param {(problem: Error | null, update: () => void) => any} fields
+ */
+export function form(title, act, send, onDone, fields) {
+  const state = { problem: /** @type {Error | null} */ (null), busy: false };
+  dialog(title, (close, update) => h("form", {
+    onsubmit: async (/** @type {SubmitEvent} */ event) => {
+      const element = /** @type {HTMLFormElement} */ (event.currentTarget);
+      event.preventDefault();
+      if (state.busy) return;
+      state.busy = true;
+      try {
+        await send(Object.fromEntries(new FormData(element)));
+        close();
+        onDone();
+      } catch (error) {
+        state.problem = /** @type {Error} */ (error);
+        update();
+        /** @type {HTMLElement | null} */ (element.querySelector("[aria-invalid=true]"))?.focus();
+      }
+      state.busy = false;
+    },
+  }, fields(state.problem, update),
+  h("div", { class: "buttons" }, h("button", { type: "button", onclick: close }, "Cancel"), h("button", { class: "primary" }, act))));
+}
+
 /** @param {import("./address.js").Route} route @param {string | null} next */
 export function pages(route, next) {
   const isFirst = !route.query.has("cursor");

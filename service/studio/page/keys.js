@@ -5,8 +5,8 @@ import { h } from "./dom.js";
 /** `keys`: as `KeyboardEvent.key` has them, with "Shift+" before.
  * @typedef {{keys: string[], does: string, run: (key: string) => void}} Key */
 
-const COMMON = [["?", "show or hide these keys"], ["g e", "go to the experiments"], ["g r", "go to the renders"], ["g a", "ask"], ["g m", "go to the machines"], ["/", "search"], ["Esc", "close what is open"]];
-const PLACES = /** @type {Record<string, string>} */ ({ e: "experiments", r: "renders", a: "ask", m: "machines" });
+const COMMON = [["?", "show or hide these keys"], ["g e", "go to the experiments"], ["g r", "go to the renders"], ["g s", "go to the schedules"], ["g a", "ask"], ["g m", "go to the machines"], ["/", "search"], ["Esc", "close what is open"]];
+const PLACES = /** @type {Record<string, string>} */ ({ e: "experiments", r: "renders", s: "schedules", a: "ask", m: "machines" });
 const SIGNS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", " ": "Space" };
 
 /** @param {EventTarget | null} target */

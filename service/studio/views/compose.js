@@ -11,6 +11,7 @@ import { toneWindow, windowOf } from "../frames/tone_window.js";
 import { offerPanel } from "../forms/offer.js";
 import { optionGroups } from "../forms/options.js";
 import { presetList, Presets } from "../forms/presets.js";
+import { makeSchedule } from "../forms/schedule.js";
 import { flatten, groupsOf, optionsOf, propertiesOf, queryOf } from "../forms/recipe.js";
 import { problem, skeleton } from "./states.js";
 
@@ -129,6 +130,10 @@ export function open({ route, session, update, signal, go, may }) {
     update();
   }
 
+  function schedule() {
+    if (may("videos:render") && state.groups.length) makeSchedule(body(), () => go("#/schedules"));
+  }
+
   /** @param {string} name @param {string} text */
   async function copy(name, text) {
     const copied = await navigator.clipboard.writeText(text).then(() => true, () => false);
@@ -215,7 +220,7 @@ export function open({ route, session, update, signal, go, may }) {
     const { answer, problem: refused, busy, size, note, route: { query } } = state;
     const offered = { answer, problem: refused, busy, size, note, mayRender: may("videos:render"), body: body() };
     return h("aside", { class: "side", "aria-label": "Options" },
-      offerPanel(offered, { submit, copy }, presetList(presets, { options: () => optionsOf(fields(), state.route.query), onApply: applyPreset, mayKeep: may("videos:render"), mayRemove })),
+      offerPanel(offered, { submit, schedule, copy }, presetList(presets, { options: () => optionsOf(fields(), state.route.query), onApply: applyPreset, mayKeep: may("videos:render"), mayRemove })),
       optionGroups(state.groups, { query, problem: refused, change }));
   }
 
@@ -235,6 +240,7 @@ export function open({ route, session, update, signal, go, may }) {
       { keys: ["t"], does: "to the window of the tone", run: () => focus(".tone .handle") },
       { keys: ["o"], does: "to the options", run: () => focus(".options summary") },
       { keys: ["b"], does: "the render's picture over the original", run: toggleWipe },
+      { keys: ["s"], does: "render it again and again: a schedule", run: schedule },
       { keys: ["u"], does: "up to the dataset", run: () => go(to.dataset(id, state.at)) },
     ],
     move(next) {

@@ -2,7 +2,7 @@
 
 import { get, list, patch, post, remove } from "../page/api.js";
 import { to } from "../page/address.js";
-import { confirm, dialog, pages } from "../page/controls.js";
+import { confirm, form, pages } from "../page/controls.js";
 import { h } from "../page/dom.js";
 import { bytes, count, counted, moment, span } from "../page/format.js";
 import { poster } from "../frames/pictures.js";
@@ -119,28 +119,8 @@ function captured({ captured_from: begin, captured_to: end }) {
   return h("span", { title: `${moment(begin)} to ${moment(end)}` }, seconds >= 1 ? `${begin.slice(0, 10)}, over ${span(seconds)}` : begin.slice(0, 10));
 }
 
-/**
- * A form in a window.
- * @param {string} title @param {string} act @param {(fields: Record<string, FormDataEntryValue>) => Promise<unknown>} send @param {() => void} onDone
- * @param {() => any} fields
- */
-function form(title, act, send, onDone, fields) {
-  const state = { error: /** @type {Error | null} */ (null) };
-  dialog(title, (close, update) => h("form", {
-    onsubmit: async (/** @type {SubmitEvent} */ event) => {
-      event.preventDefault();
-      try {
-        await send(Object.fromEntries(new FormData(/** @type {HTMLFormElement} */ (event.currentTarget))));
-        close();
-        onDone();
-      } catch (error) {
-        state.error = /** @type {Error} */ (error);
-        update();
-      }
-    },
-  }, fields(), state.error ? h("p", { class: "notice", role: "alert" }, state.error.message) : null,
-  h("div", { class: "buttons" }, h("button", { type: "button", onclick: close }, "Cancel"), h("button", { class: "primary" }, act))));
-}
+/** @param {Error | null} problem */
+const refusal = (problem) => (problem ? h("p", { class: "notice", role: "alert" }, problem.message) : null);
 
 /** @param {Api.Experiment} experiment @param {() => void} onDone */
 function changeExperiment({ id, name, description, visibility, shared_with: guests }, onDone) {
@@ -148,7 +128,7 @@ function changeExperiment({ id, name, description, visibility, shared_with: gues
   const initially = (value) => (/** @type {any} */ field) => { field.value = value; };
   /** @param {Record<string, any>} fields */
   const save = (fields) => patch(`/api/experiments/${id}`, { ...fields, shared_with: namesIn(fields.shared_with) });
-  form("Change the experiment", "Save", save, onDone, () => [
+  form("Change the experiment", "Save", save, onDone, (problem) => [
     h("label", { for: "name" }, "Name"), h("input", { id: "name", name: "name", required: true, maxlength: 200, mount: initially(name) }),
     h("label", { for: "description" }, "Description"), h("textarea", { id: "description", name: "description", rows: 3, maxlength: 10000, mount: initially(description) }),
     h("label", { for: "visibility" }, "Who may see it"),
@@ -157,6 +137,7 @@ function changeExperiment({ id, name, description, visibility, shared_with: gues
     h("label", { for: "shared_with" }, "Shared with, a name on each line"),
     h("textarea", { id: "shared_with", name: "shared_with", rows: Math.min(Math.max(guests.length + 1, 3), 8), spellcheck: "false", autocomplete: "off", "aria-describedby": "sharing", mount: initially(guests.join("\n")) }),
     h("p", { class: "quiet", id: "sharing" }, "The names under which people sign in. They may look and render, not change; what only somebody who is taken off had asked for is cancelled."),
+    refusal(problem),
   ]);
 }
 
@@ -167,11 +148,12 @@ const namesIn = (text) => [...new Set(text.split("\n").map((name) => name.trim()
 /** Frames that are in a store already.
  * @param {string} experiment @param {() => void} onDone */
 function nameSource(experiment, onDone) {
-  form("Frames in a bucket", "Scan", (fields) => post(`/api/experiments/${experiment}/datasets`, { ...fields, bucket: fields.bucket || null }), onDone, () => [
+  form("Frames in a bucket", "Scan", (fields) => post(`/api/experiments/${experiment}/datasets`, { ...fields, bucket: fields.bucket || null }), onDone, (problem) => [
     h("label", { for: "name" }, "Name of the dataset"), h("input", { id: "name", name: "name", required: true, maxlength: 200 }),
     h("label", { for: "bucket" }, "Bucket"), h("input", { id: "bucket", name: "bucket", placeholder: "the service’s own", maxlength: 63 }),
     h("label", { for: "prefix" }, "Prefix"), h("input", { id: "prefix", name: "prefix", required: true, placeholder: "2026-03-01/camera-1/" }),
     h("label", { for: "kind" }, "It has"), h("select", { id: "kind", name: "kind" }, h("option", { value: "frames" }, "frames"), h("option", { value: "video" }, "source videos")),
+    refusal(problem),
   ]);
 }
 

@@ -151,7 +151,8 @@ export function open({ route, may, update, signal, go }) {
       h("header", { class: "head" },
         h("h1", null, "Renders", h("span", { class: "quiet num" }, state.total === null ? "" : count(state.total))),
         h("nav", { class: "choices", "aria-label": "State" }, STATES.map((each) => h("a", { key: each, href: withQuery(state.route, { status: each, cursor: null }), "aria-current": (state.route.query.get("status") ?? "") === each ? "true" : null }, each || "all"))),
-        h("label", { class: "check" }, h("input", { type: "checkbox", checked: state.route.query.has("mine"), onchange: (/** @type {any} */ event) => go(withQuery(state.route, { mine: event.target.checked, cursor: null })) }), "only mine"), filterChip()),
+        h("label", { class: "check" }, h("input", { type: "checkbox", checked: state.route.query.has("mine"), onchange: (/** @type {any} */ event) => go(withQuery(state.route, { mine: event.target.checked, cursor: null })) }), "only mine"), filterChip(),
+        h("a", { class: "button push", href: address("#/schedules", { experiment_id: state.route.query.get("experiment_id") }), title: "Renders that are asked for again and again (g s)" }, "Schedules")),
       body(),
     ],
   };
