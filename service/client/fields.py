@@ -226,6 +226,16 @@ class OverlayModel(TypedDict, total=False):
     size: int | None
 
 
+class GridModel(TypedDict, total=False):
+    """Several datasets of the experiment in one picture."""
+
+    dataset_ids: list[str]
+    columns: int | None
+    align: Literal["index", "captured"]
+    within_seconds: float | None
+    labels: bool
+
+
 class RenderOptions(TypedDict, total=False):
     """A render: frames, frame rate, size, codec and quality."""
 
@@ -251,6 +261,7 @@ class RenderOptions(TypedDict, total=False):
     hdr: Literal["keep", "sdr"] | None
     deinterlace: Literal["auto", "off", "on"]
     gaps: Literal["numbers", "interval", "none"]
+    grid: GridModel | None
     quality: int
     effort: Literal["fast", "balanced", "small"]
     device: Literal["auto", "cuda", "cpu"]

@@ -19,7 +19,7 @@ from selenium.webdriver.common.keys import Keys
 from service.routers.videos.request_models import VideoGenerationRequest
 from tests.studio.browsing import Studio
 from tests.studio.scene import make_dataset, make_experiment
-from tests.support.data.media import png, tiff
+from tests.support.data.media import numbered_picture, png, read_number, tiff
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
 
@@ -277,3 +277,28 @@ def made_picture(client: httpx.Client, dataset: dict[str, Any], frame: int, opti
     while (answered := client.post(path, json=options)).status_code == 503:
         pass
     return np.asarray(Image.open(io.BytesIO(answered.raise_for_status().content)).convert("RGB"))
+
+
+def test_datasets_are_put_side_by_side(service: RunningService, page: Studio, alice: httpx.Client) -> None:
+    """Chosen by name; the picture is the render's, and Watch knows what each frame of the grid should be."""
+    experiment = make_experiment(alice, "two cameras")
+    one, two = (
+        make_dataset(alice, experiment, name, {f"{n}.png": png(numbered_picture(n + first)) for n in range(4)})
+        for name, first in (("left", 0), ("<b>right</b>", 100))
+    )
+    page.size(1280, 900)
+    page.sign_in(service.token("alice", SCOPES))
+    page.open(f"#/compose/{one['id']}?frame=2&codec=ffv1")
+    page.wait_for(".estimate", "4 frames")
+    page.click(".options summary", "Side by side")
+    assert "<b>right</b>" in page.wait_for("[data-field='grid.dataset_ids']").text
+    page.click("[data-field='grid.dataset_ids'] input")
+    page.wait(lambda: two["id"] in page.address(), "the other dataset is not in the address")
+    grid = {"dataset_ids": [one["id"], two["id"]]}
+    expected = made_picture(alice, one, 2, {"grid": grid, "codec": "ffv1", "fps": 30})
+    page.wait(lambda: np.array_equal(shown_picture(page), expected), "not the picture of the grid")
+    assert [read_number(half) for half in np.split(expected, 2, axis=1)] == [2, 102]
+    page.click("button.primary", "Render")
+    page.wait(lambda: "#/renders/" in page.address(), "no render")
+    status = api.wait_until_ended(alice, page.address().split("/")[-1].split("?")[0])
+    assert (status["status"], status["options"]["width"]) == ("succeeded", 256)

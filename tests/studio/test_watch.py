@@ -10,7 +10,8 @@ from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
 from tests.studio.browsing import Studio
-from tests.studio.scene import submit
+from tests.studio.scene import make_dataset, make_experiment, submit
+from tests.support.data.media import tiff
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
 
@@ -96,6 +97,26 @@ def test_a_render_is_compared_with_the_picture_that_it_should_have(
     page.sign_in(service.token("alice", SCOPES))
     page.open(f"#/renders/{job}?frame=31&compare=difference")
     page.wait_for(".counter[data-shown='31']")
+    page.wait(lambda: page.script(DIFFERENCE) is not None, "no expected picture")
+    assert page.script(DIFFERENCE) == 0
+
+
+def test_a_grid_is_compared_with_the_picture_that_it_should_have(
+    service: RunningService, page: Studio, alice: httpx.Client
+) -> None:
+    """Each panel of 16-bit frames has a tone of its own, which the preview has, too."""
+    experiment = make_experiment(alice, "grid")
+    ramp = np.tile(np.linspace(0, 900, 64), (48, 1)).astype(np.uint16)
+    first, second = (
+        make_dataset(alice, experiment, str(level), {f"{n}.tif": tiff(level + ramp + n) for n in range(4)})
+        for level in (1000, 30_000)
+    )
+    grid = {"dataset_ids": [first["id"], second["id"]], "labels": True}
+    job = submit(alice, first, codec="ffv1", grid=grid, tone={"mode": "minmax"})
+    assert api.wait_until_ended(alice, job)["status"] == "succeeded"
+    page.sign_in(service.token("alice", SCOPES))
+    page.open(f"#/renders/{job}?frame=2&compare=difference")
+    page.wait_for(".counter[data-shown='2']")
     page.wait(lambda: page.script(DIFFERENCE) is not None, "no expected picture")
     assert page.script(DIFFERENCE) == 0
 

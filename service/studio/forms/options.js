@@ -9,7 +9,7 @@ import { h } from "../page/dom.js";
 const OPENED = new Set(["How fast", "How large"]);
 const USUAL_RATE = "30";
 // In their groups these are plain without what they are of.
-const PREFIX = /^(crop|tone|overlay|frames)\./;
+const PREFIX = /^(crop|tone|overlay|frames|grid)\./;
 
 /** @param {[string, Field[]][]} groups @param {Form} form */
 export const optionGroups = (groups, form) => h("div", { class: "options", key: "options" }, groups.map(([title, fields]) => {
@@ -76,7 +76,7 @@ function entry(name, schema, value, common) {
 
 /** Any number of choices.
  * @param {Field} field @param {string} value @param {Form} form */
-function several({ name, items }, value, form) {
+function several({ name, items, titles }, value, form) {
   const chosen = new Set(value.split(","));
   const toggle = (/** @type {string} */ each, /** @type {boolean} */ on) => {
     const next = (items ?? []).filter((one) => (one === each ? on : chosen.has(one)));
@@ -85,7 +85,7 @@ function several({ name, items }, value, form) {
   const choices = (items ?? []).map((/** @type {string} */ each) => {
     const onchange = (/** @type {any} */ event) => toggle(each, event.target.checked);
     return h("label", { class: "check", key: each },
-      h("input", { type: "checkbox", checked: chosen.has(each), onchange }), each.replaceAll("_", " "));
+      h("input", { type: "checkbox", checked: chosen.has(each), onchange }), titles ? h("bdi", null, titles[each]) : each.replaceAll("_", " "));
   });
   return h("div", { class: "several", role: "group", "aria-labelledby": `${name}-label` }, choices);
 }

@@ -9,6 +9,7 @@ const GROUPS = /** @type {[string, string[]][]} */ ([
   ["How fast", ["fps", "duration_seconds", "timing", "speed"]],
   ["How large", ["crop", "rotate", "width", "height", "scale"]],
   ["How it looks", ["tone", "overlay", "background", "hdr", "deinterlace"]],
+  ["Side by side", ["grid"]],
   ["If a frame is bad", ["missing", "gaps", "corrupt", "changed", "mismatch"]],
   ["What comes out", ["codec", "container", "quality", "effort", "outputs", "device", "priority", "keep_days"]],
 ]);
@@ -16,8 +17,8 @@ const DEFAULT_RATE = 30;
 // What is sent where neither the address nor the service's description has a value.
 const USUAL = /** @type {Record<string, any>} */ ({ decimation_factor: 1 });
 
-/** `name`: with dots, as in `crop.x`.
- * @typedef {{name: string, schema: any, items: any[] | null}} Field */
+/** `name`: with dots, as in `crop.x`. `titles` say what to call the items.
+ * @typedef {{name: string, schema: any, items: any[] | null, titles?: Record<string, string>}} Field */
 
 /** @param {any} document the service's OpenAPI @param {string} model */
 export const propertiesOf = (document, model) => document.components.schemas[model].properties;
@@ -36,7 +37,7 @@ function fieldsOf(document, name, property) {
   if (schema.properties) {
     return Object.entries(schema.properties).flatMap(([part, inner]) => fieldsOf(document, `${name}.${part}`, inner));
   }
-  return [{ name, schema, items: schema.items ? resolve(document, schema.items).enum : null }];
+  return [{ name, schema, items: schema.items ? resolve(document, schema.items).enum ?? [] : null }];
 }
 
 /** All that a request can have, as people think of it; what no group names is in the last.
@@ -71,6 +72,23 @@ export function optionsOf(fields, query) {
   }
   const hasPace = "fps" in options || "duration_seconds" in options || options.timing === "captured";
   return hasPace ? options : { ...options, fps: DEFAULT_RATE };
+}
+
+/** The datasets that can be beside this one in a grid, as choices of its field.
+ * @param {Field[]} fields @param {Api.Dataset[]} datasets @param {string} own */
+export function offerPanels(fields, datasets, own) {
+  const field = fields.find(({ name }) => name === "grid.dataset_ids"), others = datasets.filter((each) => each.id !== own);
+  if (!field) return;
+  field.items = others.map((each) => each.id);
+  field.titles = Object.fromEntries(others.map((each) => [each.id, each.name]));
+}
+
+/** With this dataset as the first of its grid, if there is one.
+ * @param {any} options @param {string} own */
+export function leadBy(options, own) {
+  if (!options.grid) return options;
+  const others = (options.grid.dataset_ids ?? []).filter((/** @type {string} */ each) => each !== own);
+  return { ...options, grid: { ...options.grid, dataset_ids: [own, ...others] } };
 }
 
 /** By names with dots, without what is null.

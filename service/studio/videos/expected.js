@@ -9,10 +9,10 @@ const SAME = ["codec", "width", "height", "changed", "corrupt", "mismatch", "bac
 
 /**
  * Gaps are not counted: a position is the index of a frame in its dataset.
- * @param {Api.VideoStatus} render @param {import("./receipt.js").Line} line @param {import("./receipt.js").Line} [first] of the video
+ * @param {Api.VideoStatus & {request: any}} render @param {import("./receipt.js").Line} line @param {import("./receipt.js").Line} [first] of the video
  */
-export function previewOf({ options }, line, first) {
-  const { tone, overlay, bins, crop } = options, source = line.substituted_from ?? line.source;
+export function previewOf({ options, request }, line, first) {
+  const { overlay, bins, crop, grid } = options, tone = grid ? null : options.tone, source = line.substituted_from ?? line.source;
   const begin = bins ? source : Math.min(first?.source ?? source, source);
   return {
     index: source,
@@ -24,6 +24,8 @@ export function previewOf({ options }, line, first) {
       ...(bins ? { decimation_factor: bins.size, decimation_mode: bins.mode } : {}),
       ...(tone ? { tone: { mode: "fixed", low: tone.low, high: tone.high, gamma: tone.gamma, colormap: tone.colormap, inverse: tone.inverse } } : {}),
       ...(overlay ? { overlay: overlayOf(overlay) } : {}),
+      // Each panel of a grid has a tone of its own, which the service finds again.
+      ...(grid ? { grid: request.grid, tone: request.tone, missing: options.missing } : {}),
     },
   };
 }
@@ -50,7 +52,7 @@ export class Expected {
   }
 
   /** Asked for when the hand rests; what was asked for before is given up.
-   * @param {Api.VideoStatus} render @param {import("./receipt.js").Line} line @param {import("./receipt.js").Line} [first] of the video */
+   * @param {Api.VideoStatus & {request: any}} render @param {import("./receipt.js").Line} line @param {import("./receipt.js").Line} [first] of the video */
   want(render, line, first) {
     const { index, body } = previewOf(render, line, first);
     const path = `/api/datasets/${render.dataset_id}/frames/${index}/preview`, wanted = path + JSON.stringify(body);

@@ -1,6 +1,6 @@
 /** Compose: all options of a render, beside the picture that it will have. The address is the recipe. */
 
-import { get, isAbort, once, post, sendPatiently } from "../page/api.js";
+import { get, isAbort, list, once, post, sendPatiently } from "../page/api.js";
 import { keepInAddress, to, withQuery } from "../page/address.js";
 import { h } from "../page/dom.js";
 import { count } from "../page/format.js";
@@ -12,7 +12,7 @@ import { offerPanel } from "../forms/offer.js";
 import { optionGroups } from "../forms/options.js";
 import { presetList, Presets } from "../forms/presets.js";
 import { makeSchedule } from "../forms/schedule.js";
-import { flatten, groupsOf, optionsOf, propertiesOf, queryOf } from "../forms/recipe.js";
+import { flatten, groupsOf, leadBy, offerPanels, optionsOf, propertiesOf, queryOf } from "../forms/recipe.js";
 import { problem, skeleton } from "./states.js";
 
 const PAUSE_MS = 250;
@@ -51,6 +51,7 @@ export function open({ route, session, update, signal, go, may }) {
     try {
       [state.dataset, state.document] = await Promise.all([get(`/api/datasets/${id}`, { signal }), once(DESCRIPTION)]);
       state.groups = groupsOf(state.document);
+      offerPanels(fields(), (await list(`/api/experiments/${state.dataset.experiment_id}/datasets`, { limit: 500 }, signal)).rows, id);
       state.at = lastAtMost(state.at);
       await takeRequest();
       ask();
@@ -72,7 +73,8 @@ export function open({ route, session, update, signal, go, may }) {
   }
 
   const fields = () => state.groups.flatMap(([, each]) => each);
-  const body = () => ({ experiment_id: state.dataset.experiment_id, dataset_id: id, ...optionsOf(fields(), state.route.query) });
+  const options = () => leadBy(optionsOf(fields(), state.route.query), id);
+  const body = () => ({ experiment_id: state.dataset.experiment_id, dataset_id: id, ...options() });
   /** @param {number} frame */
   const lastAtMost = (frame) => Math.max(Math.min(frame, (state.dataset?.frame_count ?? 1) - 1), 0);
 
@@ -220,7 +222,7 @@ export function open({ route, session, update, signal, go, may }) {
     const { answer, problem: refused, busy, size, note, route: { query } } = state;
     const offered = { answer, problem: refused, busy, size, note, mayRender: may("videos:render"), body: body() };
     return h("aside", { class: "side", "aria-label": "Options" },
-      offerPanel(offered, { submit, schedule, copy }, presetList(presets, { options: () => optionsOf(fields(), state.route.query), onApply: applyPreset, mayKeep: may("videos:render"), mayRemove })),
+      offerPanel(offered, { submit, schedule, copy }, presetList(presets, { options, onApply: applyPreset, mayKeep: may("videos:render"), mayRemove })),
       optionGroups(state.groups, { query, problem: refused, change }));
   }
 

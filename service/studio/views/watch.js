@@ -20,7 +20,7 @@ export function open({ route, may, update, signal, go }) {
   const id = /** @type {string} */ (route.id);
   const state = {
     route, error: /** @type {unknown} */ (null), compare: comparison(route),
-    render: /** @type {Api.VideoStatus} */ (/** @type {unknown} */ (null)),
+    render: /** @type {Api.VideoStatus} */ (/** @type {unknown} */ (null)), request: /** @type {any} */ ({}),
     dataset: /** @type {Api.Dataset} */ (/** @type {unknown} */ (null)),
     experiment: /** @type {Api.Experiment} */ (/** @type {unknown} */ (null)),
     others: /** @type {Api.VideoStatus[]} */ ([]), parts: /** @type {Api.RenderPart[]} */ ([]),
@@ -68,7 +68,7 @@ export function open({ route, may, update, signal, go }) {
   async function loadParts() {
     /** @type {Api.RenderDetail} */
     const detail = await get(`/api/videos/${id}`, { signal });
-    state.parts = detail.parts;
+    Object.assign(state, { parts: detail.parts, request: detail.request });
     take(detail);
   }
 

@@ -10,7 +10,7 @@ import { stripAt } from "../videos/preview_strip.js";
 
 /** `second`: the render beside this one; `line`: of the receipt, of the frame that is shown; `mode`: how the two are compared, "": not.
  * @typedef {{
- *   state: {render: Api.VideoStatus, compare: string, receipt: {byOutput: import("../videos/receipt.js").Line[]} | null, parts: Api.RenderPart[],
+ *   state: {render: Api.VideoStatus, request: any, compare: string, receipt: {byOutput: import("../videos/receipt.js").Line[]} | null, parts: Api.RenderPart[],
  *     others: Api.VideoStatus[], strip: import("../videos/preview_strip.js").Tile[] | null, hover: {frame: number, place: number} | null,
  *     marks: import("../frames/timeline.js").Mark[]},
  *   main: import("../videos/screen.js").Screen, expected: import("../videos/expected.js").Expected,
@@ -44,7 +44,7 @@ function original({ state, main, expected }, line) {
   const source = line.substituted_from ?? line.source;
   if (main.playing) return h("div", { key: "original", class: "original" }, h("span", { class: "caption" }, "the original, when it stands still"));
   if (state.compare === "beside") return h("div", { key: "original", class: "original" }, h("span", { class: "caption num" }, `original ${count(source)}`), h("img", { src: frameAddress(state.render.dataset_id, source, ORIGINAL_WIDTH), alt: `Source frame ${source}` }));
-  expected.want(state.render, line, state.receipt?.byOutput[0]);
+  expected.want({ ...state.render, request: state.request }, line, state.receipt?.byOutput[0]);
   return h("div", { key: "original", class: "original" }, h("span", { class: "caption num" }, `${state.compare === "difference" ? "difference to " : ""}expected of ${count(source)}`),
     expected.url ? h("img", { src: expected.url, alt: `Source frame ${source}, by the options of the render` }) : h("p", { class: "fault", role: "status" }, expected.fault ?? "The expected picture is being made."));
 }
