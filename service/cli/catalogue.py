@@ -85,6 +85,19 @@ def frames(
 
 
 @app.command()
+def follow(
+    dataset: Dataset,
+    off: Annotated[bool, typer.Option("--off", help="do not follow it any more; its frames stay")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have the service follow a dataset: what appears under its prefix becomes frames by itself."""
+    from service.commands.remote.catalogue import follow as run
+
+    with client_errors_to_exit_codes():
+        run_async(run(config.load(), dataset, off=off, as_json=as_json))
+
+
+@app.command()
 def show(
     what: What,
     as_json: AsJson = False,

@@ -7,12 +7,12 @@ import sys
 import typer
 
 from service.cli import (  # noqa: F401 (they add their commands)
-    automation,
     catalogue,
     fleet,
     processes,
     questions,
     renders,
+    schedules,
     storage,
 )
 from service.cli.app import app

@@ -1,11 +1,11 @@
-"""`reelmill presets`, `schedules` and `follow`: renders with a name, renders by the clock, and frames that arrive."""
+"""`reelmill presets` and `schedules`: options that have a name, and renders that are asked for again and again."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from service.client.automation.schedules import AsyncSchedule
 from service.client.datasets import AsyncDataset
-from service.commands.remote.connection import address_id, find_dataset, find_in_catalogue, open_mill
+from service.commands.remote.connection import address_id, find_in_catalogue, open_mill
 from service.commands.remote.output import print_json, print_rows
 from service.config import Settings
 
@@ -70,17 +70,6 @@ async def switch_schedule(settings: Settings, name: str, *, on: bool, as_json: b
         print_json(schedule.fields)
     else:
         print(f"{schedule.name} is {'on' if schedule.enabled else 'off'}")
-
-
-async def follow(settings: Settings, name: str, *, off: bool, as_json: bool) -> None:
-    """Have the service follow a dataset; with `off`, end that."""
-    async with open_mill(settings) as mill:
-        dataset = await find_dataset(mill, name)
-        await (dataset.stop_following() if off else dataset.start_following())
-    if as_json:
-        print_json(dataset.fields)
-    else:
-        print(f"{dataset.name} is {'followed' if dataset.followed else 'not followed'}")
 
 
 def _times(schedule: Mapping[str, Any]) -> dict[str, Any]:
