@@ -1,11 +1,15 @@
 """The client of Reelmill, for scripts and notebooks: `from reelmill import Reelmill`. See docs/client.md."""
 
+from service.client.automation.presets import AsyncPreset, AsyncPresets
+from service.client.automation.schedules import AsyncSchedule, AsyncScheduleRun, AsyncSchedules
 from service.client.blocking.datasets import Dataset
 from service.client.blocking.experiments import Datasets, Experiment, Experiments
 from service.client.blocking.frames import Frame, Frames
 from service.client.blocking.mill import Reelmill
+from service.client.blocking.presets import Preset, Presets
 from service.client.blocking.queries import Query
 from service.client.blocking.renders import Render, Renders
+from service.client.blocking.schedules import Schedule, ScheduleRun, Schedules
 from service.client.datasets import AsyncDataset
 from service.client.errors import (
     Busy,
@@ -38,10 +42,15 @@ __all__ = [
     "AsyncExperiments",
     "AsyncFrame",
     "AsyncFrames",
+    "AsyncPreset",
+    "AsyncPresets",
     "AsyncQuery",
     "AsyncReelmill",
     "AsyncRender",
     "AsyncRenders",
+    "AsyncSchedule",
+    "AsyncScheduleRun",
+    "AsyncSchedules",
     "Busy",
     "Conflict",
     "Dataset",
@@ -58,6 +67,8 @@ __all__ = [
     "NotFound",
     "NotPermitted",
     "OutputFrame",
+    "Preset",
+    "Presets",
     "Query",
     "Question",
     "Receipt",
@@ -67,6 +78,9 @@ __all__ = [
     "Render",
     "RenderFailed",
     "Renders",
+    "Schedule",
+    "ScheduleRun",
+    "Schedules",
     "UnexpectedAnswer",
     "Unreachable",
     "UploadResult",

@@ -8,7 +8,7 @@ import typer
 from service import config
 from service.cli.app import app, run_async
 from service.cli.exit_codes import LEFT_OUT, client_errors_to_exit_codes
-from service.cli.options import AsJson, Dataset, Force
+from service.cli.options import AsJson, Dataset, Force, What
 
 
 @app.command()
@@ -85,11 +85,24 @@ def frames(
 
 
 @app.command()
-def show(
-    what: Annotated[str, typer.Argument(help="an experiment, EXPERIMENT/DATASET or a render: name, id or address")],
+def follow(
+    dataset: Dataset,
+    off: Annotated[bool, typer.Option("--off", help="do not follow it any more; its frames stay")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show all that is known of an experiment, a dataset or a render."""
+    """Have the service follow a dataset: what appears under its prefix becomes frames by itself."""
+    from service.commands.remote.catalogue import follow as run
+
+    with client_errors_to_exit_codes():
+        run_async(run(config.load(), dataset, off=off, as_json=as_json))
+
+
+@app.command()
+def show(
+    what: What,
+    as_json: AsJson = False,
+) -> None:
+    """Show all that is known of an experiment, a dataset, a render, a preset or a schedule."""
     from service.commands.remote.listing import show as run
 
     with client_errors_to_exit_codes():
@@ -98,13 +111,13 @@ def show(
 
 @app.command()
 def rm(
-    what: Annotated[str, typer.Argument(help="an experiment, EXPERIMENT/DATASET or a render: name, id or address")],
+    what: What,
     force: Force = False,
     frames: Annotated[bool, typer.Option("--frames", help="also uploaded frames and source videos")] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="do not ask")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete an experiment with its datasets, a dataset with its renders, or a render with its video."""
+    """Delete an experiment with its datasets, a dataset with its renders, a render, a preset or a schedule."""
     from service.commands.remote.jobs import remove
 
     if not yes:

@@ -6,7 +6,15 @@ import sys
 
 import typer
 
-from service.cli import catalogue, fleet, processes, questions, renders, storage  # noqa: F401 (they add their commands)
+from service.cli import (  # noqa: F401 (they add their commands)
+    catalogue,
+    fleet,
+    processes,
+    questions,
+    renders,
+    schedules,
+    storage,
+)
 from service.cli.app import app
 from service.cli.exit_codes import FAILED, USAGE, print_error
 

@@ -15,3 +15,7 @@ Output = Annotated[Path | None, typer.Option("-o", "--output", help="file to wri
 Dataset = Annotated[
     str, typer.Argument(help="EXPERIMENT/DATASET, id or address; an experiment with one dataset", metavar="DATASET")
 ]
+What = Annotated[
+    str,
+    typer.Argument(help="an experiment, EXPERIMENT/DATASET, a render, a preset or a schedule: name, id or address"),
+]

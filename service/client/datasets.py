@@ -98,15 +98,16 @@ class AsyncDataset(Entity, DatasetFields):
 
         A render of the same options is joined. Raises Invalid, with the field.
         """
-        return await submit(self._transport, self._request(decimation, options))
+        return await submit(self._transport, self.render_request(decimation=decimation, **options))
 
     async def estimate(self, *, decimation: int | None = None, **options: Unpack[RenderOptions]) -> EstimateFields:
         """What such a render would take, without submitting it."""
-        body = self._request(decimation, options) | {"dry_run": True}
+        body = self.render_request(decimation=decimation, **options) | {"dry_run": True}
         answer = require_object(await self._transport.call("generate", body=body))
         return EstimateFields.of(require_object(answer.get("estimate")))
 
-    def _request(self, decimation: int | None, options: Any) -> dict[str, Any]:
+    def render_request(self, *, decimation: int | None = None, **options: Unpack[RenderOptions]) -> dict[str, Any]:
+        """What `render` sends, for a schedule and for `submit_many`."""
         given: dict[str, Any] = dict(options)
         if isinstance(given.get("tone"), str):
             given["tone"] = {"mode": given["tone"]}

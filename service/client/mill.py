@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from service.client.addresses import checked_address, find_address
+from service.client.automation.presets import AsyncPresets
+from service.client.automation.schedules import AsyncSchedules
 from service.client.datasets import AsyncDataset
 from service.client.experiments import AsyncExperiments
 from service.client.queries import AsyncQuery, Question
@@ -39,6 +41,8 @@ class AsyncReelmill:
         self._transport = Transport(address, transport, patience_s)
         self.experiments = AsyncExperiments(self._transport)
         self.renders = AsyncRenders(self._transport)
+        self.presets = AsyncPresets(self._transport)
+        self.schedules = AsyncSchedules(self._transport)
 
     @property
     def url(self) -> str:

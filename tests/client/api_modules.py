@@ -18,12 +18,17 @@ ANSWERS = {
     "RenderDetail": "RenderFields",
     "EstimateModel": "EstimateFields",
     "Deleted": "DeletedFields",
+    "Preset": "PresetFields",
+    "Schedule": "ScheduleFields",
+    "ScheduleRun": "ScheduleRunFields",
 }
 # Of these there are instances of their own; the others are bases of classes with methods.
 RECORDS = ("EstimateModel", "Deleted")
 # Members of a render request that are given in another way.
 GIVEN = ("experiment_id", "dataset_id", "decimation_factor", "dry_run")
 OPTIONS = "VideoGenerationRequest"
+# What methods take as keywords, besides the name.
+KEYWORDS = ("NewPreset", "PresetChange", "NewSchedule", "ScheduleChange")
 
 
 def api() -> dict[str, Any]:
@@ -47,9 +52,10 @@ def fields(document: dict[str, Any]) -> str:
     schemas = document["components"]["schemas"]
     parts = [
         f'"""The fields of what the service answers and takes, with their types.\n\n{GENERATED}\n"""\n\n',
-        "from collections.abc import Mapping\nfrom typing import Any, Literal, Self, TypedDict\n",
+        "from collections.abc import Mapping\nfrom typing import Any, Literal, Required, Self, TypedDict\n",
         *(_record(ANSWERS[name], schemas[name], is_base=name not in RECORDS) for name in ANSWERS),
         _options(schemas[OPTIONS], schemas),
+        *(_keywords(name, schemas[name]) for name in KEYWORDS),
     ]
     return "".join(parts)
 
@@ -93,6 +99,17 @@ def _options(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
 
     add("RenderOptions", schema, GIVEN)
     return "".join(parts).replace("    tone: ToneRequest | None\n", "    tone: ToneRequest | str | None\n")
+
+
+def _keywords(name: str, schema: dict[str, Any]) -> str:
+    """A TypedDict of the members of a body; the name is an argument of its own where it is required."""
+    required = schema.get("required", [])
+    members = "".join(
+        f"    {each}: Required[{type_of(what)}]\n" if each in required else f"    {each}: {type_of(what)}\n"
+        for each, what in schema["properties"].items()
+        if each != "name" or each not in required
+    )
+    return f'\n\nclass {name}(TypedDict, total=False):\n    """{_first_sentence(schema)}"""\n\n{members}'
 
 
 def type_of(schema: dict[str, Any], *, typed: bool = False) -> str:

@@ -6,7 +6,10 @@ from typing import Any
 
 from tests.client.api_modules import CLIENT, GENERATED
 
-SOURCES = ("mill", "experiments", "datasets", "frames", "renders", "queries")
+SOURCES = (
+    *("mill", "experiments", "datasets", "frames", "renders", "queries"),
+    *("automation/presets", "automation/schedules"),
+)
 SEQUENCE = "FrameSequence['Frame', 'Frames']"
 # Of the blocking classes: further bases, and methods that are shown as attributes.
 FURTHER_BASES = {"AsyncDataset": SEQUENCE, "AsyncFrames": SEQUENCE, "AsyncRender": "ShownInNotebooks"}
@@ -22,11 +25,11 @@ HEAD = f'''"""Blocking classes: each does what its asynchronous counterpart does
 
 
 def blocking(name: str) -> str:
-    """The module of this name in `blocking`, made from that of the asynchronous client."""
+    """The blocking counterpart of a module of the asynchronous client, which is named by its path there."""
     tree = ast.parse((CLIENT / f"{name}.py").read_text())
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.startswith("Async")]
     body = "".join(map(_blocking_class, classes))
-    return HEAD + _imports(name, tree, classes, body) + body
+    return HEAD + _imports(name.replace("/", "."), tree, classes, body) + body
 
 
 def _imports(name: str, tree: ast.Module, classes: list[ast.ClassDef], body: str) -> str:
@@ -105,6 +108,8 @@ _CONSTRUCTOR = """
 
     experiments: Experiments
     renders: Renders
+    presets: Presets
+    schedules: Schedules
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ def modules() -> dict[Path, str]:
     return {
         CLIENT / "operations.py": operations(document),
         CLIENT / "fields.py": fields(document),
-    } | {CLIENT / f"blocking/{name}.py": blocking(name) for name in SOURCES}
+    } | {CLIENT / f"blocking/{name.rpartition('/')[2]}.py": blocking(name) for name in SOURCES}
 
 
 def format_code(text: str) -> str:

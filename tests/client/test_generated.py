@@ -42,6 +42,11 @@ def test_both_kinds_of_the_client_have_the_same_methods() -> None:
         "Frames",
         "Renders",
         "Render",
+        "Presets",
+        "Preset",
+        "Schedules",
+        "Schedule",
+        "ScheduleRun",
     ):
         there, here = getattr(reelmill, f"Async{name}"), getattr(reelmill, name)
         wanted = {each for each in vars(there) if not each.startswith("_")} - LEFT_OUT - {"estimate"}

@@ -78,6 +78,15 @@ def test_a_refusal_of_the_service(status: int, code: int, refusing: str, tmp_pat
     assert (done.returncode, done.stderr.strip()) == (code, f"reelmill: not now ({status})")
 
 
+@pytest.mark.parametrize("words", [("presets",), ("schedules", "run", "daily"), ("follow", "x"), ("show", "x")])
+@pytest.mark.parametrize(("status", "code"), [(403, 77), (404, 1), (503, 75)])
+def test_a_refusal_of_other_commands(
+    words: tuple[str, ...], status: int, code: int, refusing: str, tmp_path: Path
+) -> None:
+    done = run_command(tmp_path, *words, REELMILL_URL=f"{refusing}/{status}")
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (code, 1, ""), done.stderr
+
+
 def test_nobody_answers(tmp_path: Path) -> None:
     done = run_command(tmp_path, *RENDER, REELMILL_URL="http://127.0.0.1:1")
     assert (done.returncode, "cannot be reached" in done.stderr) == (75, True)
@@ -96,6 +105,10 @@ def test_nobody_answers(tmp_path: Path) -> None:
         (*RENDER, "--fps", "1", "--option", "fps=2"),
         (*RENDER, "--option", b"text=caf\xe9"),
         (*RENDER, "--effort", "slow"),
+        ("schedules", "run"),
+        ("schedules", "list", "daily"),
+        ("schedules", "stop", "daily"),
+        ("follow",),
     ],
 )
 def test_usage(words: tuple[str, ...], tmp_path: Path) -> None:

@@ -1,10 +1,6 @@
 """A schedule whose time has come makes a video, in the whole service."""
 
 import asyncio
-import json
-import os
-import re
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +14,8 @@ from service.store.database import Database
 from service.store.settings import DatabaseSettings
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes import api
-from tests.support.processes.running_service import SCOPES, RunningService
+from tests.support.processes.running_service import RunningService
 from tests.support.servers.s3_server import ANY_STORE
-from tests.support.source_code import ROOT
 
 FRAMES = {f"2028-03-01T06-00-{second:02}Z.jpg": frame_jpeg(second) for second in range(12)}
 LET_TIME_PASS = """
@@ -59,23 +54,11 @@ def wait_for_run(client: httpx.Client, schedule: str) -> dict[str, Any]:
     raise TimeoutError("the schedule did not run")
 
 
-def make_by_the_example(service: RunningService, experiment: str) -> dict[str, Any]:
-    """Type what the documentation says; the schedule shows all frames."""
-    chapter = (ROOT / "docs/automation.md").read_text().partition("\n## Schedules")[2]
-    example = re.findall(r"```sh\n(.*?)```", chapter, re.DOTALL)[0]
-    example = example.replace(', \\"window\\": \\"yesterday\\"', "")
-    variables = {"TOKEN": service.token("alice", SCOPES), "URL": service.url, "EXPERIMENT": experiment}
-    done = subprocess.run(
-        ["bash", "-c", example], env=os.environ | variables, capture_output=True, text=True, timeout=60, check=True
-    )
-    made: dict[str, Any] = json.loads(done.stdout)
-    return made
-
-
 def test_a_schedule_makes_its_video_and_joins_it_afterwards(service: RunningService, alice: httpx.Client) -> None:
     dataset = api.make_dataset(alice, FRAMES)
-    schedule = make_by_the_example(service, dataset["experiment_id"])
-    assert (schedule["name"], schedule["zone"], schedule["window"]) == ("every morning", "Europe/Berlin", None)
+    request = {"experiment_id": dataset["experiment_id"], "decimation_factor": 4, "fps": 30}
+    body = {"name": "every morning", "cron": "30 6 * * *", "zone": "Europe/Berlin", "request": request}
+    schedule = alice.post("/api/schedules", json=body).raise_for_status().json()
     now = alice.post(f"/api/schedules/{schedule['id']}/run").raise_for_status().json()
     status = api.wait_until_ended(alice, now["job_id"])
     assert (status["status"], status["frames_total"], now["joined"]) == ("succeeded", len(FRAMES) // 4, False)

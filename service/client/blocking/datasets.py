@@ -83,6 +83,10 @@ class Dataset(FrameSequence["Frame", "Frames"], Blocking, DatasetFields):
         """What such a render would take, without submitting it."""
         return run(self._async.estimate(decimation=decimation, **options))
 
+    def render_request(self, *, decimation: int | None = None, **options: Unpack[RenderOptions]) -> dict[str, Any]:
+        """What `render` sends, for a schedule and for `submit_many`."""
+        return wrap(self._async.render_request(decimation=decimation, **options))
+
     def change(self, **fields: Any) -> None:
         """Change the `name`."""
         run(self._async.change(**fields))

@@ -12,8 +12,10 @@ from uuid import UUID
 from service.client.blocking.datasets import Dataset
 from service.client.blocking.experiments import Experiments
 from service.client.blocking.portal import Blocking, call, iterate, run, wrap
+from service.client.blocking.presets import Presets
 from service.client.blocking.queries import Query
 from service.client.blocking.renders import Renders
+from service.client.blocking.schedules import Schedules
 from service.client.mill import AsyncReelmill
 from service.client.queries import Question
 
@@ -39,6 +41,8 @@ class Reelmill(Blocking):
 
     experiments: Experiments
     renders: Renders
+    presets: Presets
+    schedules: Schedules
 
     def __enter__(self) -> Self:
         return self

@@ -1,11 +1,11 @@
-"""`reelmill register` and `open`: frames that are there already, and the page."""
+"""`reelmill register`, `follow` and `open`: frames that are there already, frames that arrive, and the page."""
 
 import webbrowser
 from urllib.parse import urlsplit
 
 import typer
 
-from service.commands.remote.connection import open_mill
+from service.commands.remote.connection import find_dataset, open_mill
 from service.commands.remote.output import print_json
 from service.commands.up import login_link
 from service.config import Settings
@@ -30,6 +30,17 @@ async def register(
         print_json(found.fields)
     else:
         print(f"dataset {found.id}: {found.frame_count} frames, {found.bytes} bytes")
+
+
+async def follow(settings: Settings, name: str, *, off: bool, as_json: bool) -> None:
+    """Have the service follow a dataset; with `off`, end that."""
+    async with open_mill(settings) as mill:
+        dataset = await find_dataset(mill, name)
+        await (dataset.stop_following() if off else dataset.start_following())
+    if as_json:
+        print_json(dataset.fields)
+    else:
+        print(f"{dataset.name} is {'followed' if dataset.followed else 'not followed'}")
 
 
 def parse_s3_address(address: str) -> tuple[str, str]:

@@ -1,12 +1,16 @@
 """The service that the commands ask, and what people call the things in it."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
+from service.client.automation.own_names import find_named
+from service.client.automation.presets import AsyncPreset
+from service.client.automation.schedules import AsyncSchedule
 from service.client.datasets import AsyncDataset
-from service.client.errors import Misconfigured, NotFound
+from service.client.errors import Conflict, Misconfigured, NotFound, NotPermitted, Refused
 from service.client.experiments import AsyncExperiment, is_id
 from service.client.mill import AsyncReelmill
 from service.client.renders import AsyncRender
@@ -17,6 +21,8 @@ from service.errors import StartupError
 # Whoever types a command wants to know soon; what runs for long outlasts a restart of the service.
 PATIENCE_S, LONG_PATIENCE_S = 2.0, 60.0
 LEAST_ID_PART = 4
+KINDS = "experiment, dataset, render, preset or schedule"
+Entity = AsyncExperiment | AsyncDataset | AsyncRender | AsyncPreset | AsyncSchedule
 FOUND_MANY = "has several things whose id begins so: write more of it"
 
 
@@ -54,7 +60,7 @@ async def find_dataset(mill: AsyncReelmill, path: str) -> AsyncDataset:
 
 async def find_in_catalogue(mill: AsyncReelmill, path: str) -> AsyncExperiment | AsyncDataset:
     """EXPERIMENT, EXPERIMENT/DATASET, an id, or an address of the page or the API. Raises NotFound."""
-    name = _last_id(path) or path
+    name = address_id(path) or path
     if is_id(name):
         try:
             return await mill.dataset(name)
@@ -71,7 +77,7 @@ async def find_in_catalogue(mill: AsyncReelmill, path: str) -> AsyncExperiment |
 
 async def find_render(mill: AsyncReelmill, name: str) -> AsyncRender:
     """By id, the beginning of one, or address. Raises NotFound."""
-    name = _last_id(name) or name
+    name = address_id(name) or name
     if is_id(name):
         return await mill.renders.get(name)
     if len(name) < LEAST_ID_PART or not set(name.lower()) <= set("0123456789abcdef-"):
@@ -83,8 +89,60 @@ async def find_render(mill: AsyncReelmill, name: str) -> AsyncRender:
     return found[0]
 
 
-def _last_id(address: str) -> str | None:
-    """The last id in an address; None if it is none."""
+async def find_entity(mill: AsyncReelmill, what: str) -> Entity:
+    """An experiment, a dataset, a preset or a schedule by name, id or address; a render by id, the beginning of one, or
+    address. The caller's own presets come before those of others.
+
+    Raises NotFound, NotPermitted, and Conflict if the name is that of several things.
+    """
+    name = address_id(what) or what
+    found = [] if is_id(name) else await _find_named(mill, name)
+    if len(found) > 1:
+        several = ", ".join(f"the {kind_of(each)} {each.id}" for each in found)
+        raise Conflict(409, {"detail": f"several things are named {what}: write the id ({several})"})
+    return found[0] if found else await _find_first(mill, name)
+
+
+async def _find_named(mill: AsyncReelmill, name: str) -> list[Entity]:
+    """Of the catalogue, and of the caller's own presets and schedules: those of this name."""
+    searches: tuple[Callable[[], Awaitable[Entity | None]], ...] = (
+        lambda: find_in_catalogue(mill, name),
+        lambda: find_named(name, mill.presets.list(name, mine=True)),
+        lambda: find_named(name, mill.schedules.list(mine=True)),
+    )
+    found = list[Entity | None]()
+    for search in searches:
+        with suppress(NotFound, NotPermitted):
+            found.append(await search())
+    return [each for each in found if each is not None]
+
+
+async def _find_first(mill: AsyncReelmill, name: str) -> Entity:
+    """What the first kind of thing has under this name or id. Raises NotFound, NotPermitted."""
+    searches: tuple[Callable[[str], Awaitable[Entity]], ...] = (
+        partial(find_in_catalogue, mill),
+        partial(find_render, mill),
+        mill.presets.get,
+        mill.schedules.get,
+    )
+    refusal: Refused = NotFound(404, {"detail": f"there is no {KINDS} named {name}"})
+    for search in searches:
+        try:
+            return await search(name)
+        except NotPermitted as error:
+            refusal = error
+        except NotFound:
+            continue
+    raise refusal
+
+
+def kind_of(entity: Entity) -> str:
+    """Its kind in a word, such as `preset`."""
+    return type(entity).__name__.removeprefix("Async").lower()
+
+
+def address_id(address: str) -> str | None:
+    """The last id in an address of the page or the API; None if it is none."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https"):
         return None

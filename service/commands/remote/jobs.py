@@ -3,11 +3,12 @@
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-from service.client.errors import NotFound, RenderFailed
+from service.client.automation.presets import AsyncPreset
+from service.client.automation.schedules import AsyncSchedule
+from service.client.errors import RenderFailed
 from service.client.renders import AsyncRender
-from service.commands.remote.connection import find_in_catalogue, find_render, open_mill
+from service.commands.remote.connection import find_entity, find_render, kind_of, open_mill
 from service.commands.remote.output import print_fields, print_json
 from service.commands.remote.progress import follow_render
 from service.commands.remote.render import summary_lines
@@ -47,18 +48,17 @@ async def retry(settings: Settings, jobs: list[str]) -> None:
 
 
 async def remove(settings: Settings, what: str, *, force: bool, frames: bool, as_json: bool) -> None:
-    """Delete an experiment, a dataset or a render, and print what was deleted."""
+    """Delete an experiment, a dataset, a render, a preset or a schedule, and print what was deleted."""
     async with open_mill(settings) as mill:
-        try:
-            found = await find_in_catalogue(mill, what)
-        except NotFound as missing:
-            try:
-                deleted: Any = await (await find_render(mill, what)).delete(force=force)
-            except NotFound:
-                raise missing from None
-        else:
-            deleted = await found.delete(force=force, frames=frames)
-    print_fields(vars(deleted), as_json=as_json)
+        match await find_entity(mill, what):
+            case AsyncRender() as render:
+                deleted = vars(await render.delete(force=force))
+            case AsyncPreset() | AsyncSchedule() as named:
+                await named.delete()
+                deleted = {f"{kind_of(named)}s": 1}
+            case found:
+                deleted = vars(await found.delete(force=force, frames=frames))
+    print_fields(deleted, as_json=as_json)
 
 
 async def get(settings: Settings, job: str, what: str, output: Path | None) -> None:

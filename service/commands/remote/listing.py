@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.client.datasets import AsyncDataset
-from service.client.errors import NotFound
 from service.client.mill import AsyncReelmill
-from service.commands.remote.connection import find_dataset, find_in_catalogue, find_render, open_mill
+from service.commands.remote.connection import find_dataset, find_entity, find_in_catalogue, open_mill
 from service.commands.remote.output import print_fields, print_rows
 from service.config import Settings
 
@@ -76,13 +75,7 @@ async def _first(mill: AsyncReelmill, query: Mapping[str, Any], limit: int) -> A
 
 
 async def show(settings: Settings, what: str, *, as_json: bool) -> None:
-    """All that is known of an experiment, a dataset or a render."""
+    """All that is known of an experiment, a dataset, a render, a preset or a schedule."""
     async with open_mill(settings) as mill:
-        try:
-            fields = (await find_in_catalogue(mill, what)).fields
-        except NotFound as missing:
-            try:
-                fields = (await find_render(mill, what)).fields
-            except NotFound:
-                raise missing from None
-    print_fields(fields, as_json=as_json)
+        found = await find_entity(mill, what)
+    print_fields(found.fields, as_json=as_json)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reelmill import Reelmill
 from service.client.addresses import Address
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes import command
@@ -100,6 +101,68 @@ def test_the_life_of_a_render(run: Run, dataset: dict[str, Any], address: Addres
     assert json.loads(run("show", job, "--json").stdout)["request"]["fps"] == 7
     assert json.loads(run("rm", job, "--yes", "--json").stdout)["renders"] == 1
     assert "no " in run("show", job, code=1).stderr
+
+
+def test_presets_are_listed_shown_and_deleted(run: Run, address: Address) -> None:
+    with Reelmill(address.url, token=address.token) as mill:
+        small = mill.presets.create("small", options={"width": 64}, visibility="public")
+    assert run("presets").stdout.splitlines()[0].split() == ["name", "options", "owner", "visibility", "id"]
+    assert '{"width": 64}' in run("presets", "--mine").stdout
+    assert [row["name"] for row in json.loads(run("presets", "--json").stdout)].count("small") == 1
+    for name in ("small", small.id, f"{address.url}/api/presets/{small.id}"):
+        assert json.loads(run("show", name, "--json").stdout)["options"] == {"width": 64}
+    assert json.loads(run("rm", "small", "--yes", "--json").stdout) == {"presets": 1}
+    missing = run("show", "small", code=1).stderr
+    assert "no experiment, dataset, render, preset or schedule named small" in missing
+    assert run("presets", "--mine").stderr == "there are no such presets\n"
+
+
+def test_the_life_of_a_schedule(run: Run, dataset: dict[str, Any], address: Address) -> None:
+    with Reelmill(address.url, token=address.token) as mill:
+        request = mill.dataset(dataset["id"]).render_request(fps=9)
+        daily = mill.schedules.create("daily", cron="30 6 * * *", request=request)
+    assert "daily has not run yet" in run("schedules", "runs", "daily").stderr
+    assert run("schedules", "run", "daily").stdout.startswith("run 1 of daily: submitted ")
+    again = json.loads(run("schedules", "run", f"{address.url}/api/schedules/{daily.id}", "--json").stdout)
+    assert (again["number"], again["joined"]) == (2, True)
+    head, row = run("schedules", "--experiment", "plate 3").stdout.splitlines()
+    assert "next run at" in head and "last run at" in head and "joined" in row and daily.id in row
+    assert json.loads(run("schedules", "--json").stdout)[0]["last_run"]["job_id"] == again["job_id"]
+    runs = run("schedules", "runs", "daily").stdout.splitlines()
+    assert len(runs) == 3 and again["job_id"] in runs[1] and "submitted" in runs[2]
+    assert len(json.loads(run("schedules", "runs", daily.id, "--limit", "1", "--json").stdout)) == 1
+    assert run("schedules", "off", "daily").stdout == "daily is off\n" and " off " in run("schedules").stdout
+    assert json.loads(run("schedules", "on", "daily", "--json").stdout)["enabled"] is True
+    assert json.loads(run("show", "daily", "--json").stdout)["run_count"] == 2
+    assert json.loads(run("rm", daily.id, "--yes", "--json").stdout) == {"schedules": 1}
+    assert run("schedules").stderr == "there are no such schedules\n"
+    assert "no schedule named daily" in run("schedules", "run", "daily", code=1).stderr
+
+
+def test_a_run_that_is_refused_says_why(run: Run, dataset: dict[str, Any], address: Address) -> None:
+    with Reelmill(address.url, token=address.token) as mill:
+        request = mill.dataset(dataset["id"]).render_request(frames={"start": 100})
+        mill.schedules.create("late", cron="0 6 * * *", request=request)
+    assert "#/" in run("schedules", "run", "late", code=2).stderr
+    assert "refused" in run("schedules", "runs", "late").stdout
+    run("rm", "late", "--yes")
+
+
+def test_a_name_that_several_things_have(run: Run, dataset: dict[str, Any], address: Address) -> None:
+    """Nothing is deleted by a name that may mean something else; presets of others do not count."""
+    with Reelmill(address.url, token=address.token) as mill:
+        preset = mill.presets.create("plate 3", options={"width": 64})
+    refused = run("rm", "plate 3", "--yes", code=1).stderr
+    assert f"the experiment {dataset['experiment_id']}, the preset {preset.id}" in refused
+    run("rm", preset.id, "--yes")
+    assert json.loads(run("show", "plate 3", "--json").stdout)["id"] == dataset["experiment_id"]
+
+
+def test_a_dataset_is_followed(run: Run, dataset: dict[str, Any]) -> None:
+    assert run("follow", "plate 3").stdout == f"{dataset['name']} is followed\n"
+    assert json.loads(run("show", dataset["id"], "--json").stdout)["followed"] is True
+    assert json.loads(run("follow", dataset["id"], "--off", "--json").stdout)["followed"] is False
+    assert run("follow", "plate 3", "--off").stdout == f"{dataset['name']} is not followed\n"
 
 
 def test_deleting_is_asked_for(run: Run, dataset: dict[str, Any]) -> None:

@@ -1,7 +1,5 @@
 """The examples of README.md, docs/client.md and docs/recipes.md, as a user would type them: against a real service, in order."""
 
-import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,18 +8,12 @@ import nbclient
 import nbformat
 import pytest
 
+from tests.end_to_end.client.documents import blocks, environment
 from tests.support.data import media
-from tests.support.processes.running_service import SCOPES, RunningService
+from tests.support.processes.running_service import RunningService
 from tests.support.source_code import ROOT
 
 PAGE, README, RECIPES = ((ROOT / name).read_text() for name in ("docs/client.md", "README.md", "docs/recipes.md"))
-
-
-def blocks(text: str, languages: str) -> str:
-    """All examples in these languages, one after the other; Python in a script is run by a Python of its own."""
-    found = re.findall(rf"^```({languages})\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    both = "|" in languages
-    return "\n".join(f"python - <<'END'\n{code}END" if both and kind == "python" else code for kind, code in found)
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +24,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(12):
         (folder / "frames" / f"f{number:03d}.png").write_bytes(media.png16(media.numbered_picture(number)[..., 0]))
     return folder
-
-
-def environment(service: RunningService, home: Path) -> dict[str, str]:
-    token = service.token("reader", (*SCOPES, "query:run"))
-    own = {"REELMILL_URL": service.url, "REELMILL_TOKEN": token, "HOME": str(home), "PYTHONPATH": str(ROOT)}
-    return {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"} | own | {"LANG": os.environ.get("LANG", "C.UTF-8")}
 
 
 def test_the_python_of_the_page_then_its_commands(service: RunningService, folder: Path) -> None:
