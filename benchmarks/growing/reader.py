@@ -29,6 +29,7 @@ class Reader:
     """Answers of `/api/videos/latest/video`. One file of each distinct video is in `folder`, named by its SHA-256."""
 
     folder: Path
+    pause_s: float = PAUSE_S
     # Digest of each whole answer, in order, and its ETag.
     answers: list[tuple[str, str]] = field(default_factory=list)
     # Answers that were not 200, or broke off, by what they were.
@@ -47,7 +48,7 @@ class Reader:
             thread.join()
 
     def _read_until(self, stop: threading.Event, client: httpx.Client, experiment: str) -> None:
-        while not stop.wait(PAUSE_S):
+        while not stop.wait(self.pause_s):
             self.read(client, experiment)
 
     def read(self, client: httpx.Client, experiment: str) -> None:
