@@ -14,13 +14,14 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import footage, machine, record
-from benchmarks.footage import Footage, FootageShape
+from benchmarks.footage import Footage
 from benchmarks.growing.reader import Reader, Version
 from benchmarks.process_stats import tree_cpu_seconds
 from benchmarks.reelmill import SERVICE_ERRORS, Reelmill, RenderError, isolated_environment, running_service
 from service.client.requests import json_or_raise
 
-SHAPE = FootageShape(frames=300, width=1280, height=720)
+# Frames that are repeated, as hard links: each is another object to the service.
+DISTINCT_FRAMES = 300
 # Most that a version may cost, as a part of a fresh render: CPU of the workers, and time.
 GOAL = 0.10
 # A machine that does other work, too, takes long.
@@ -31,13 +32,18 @@ Cpu = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class GrowingRequest:
-    """The options of the command, and the distinct frames that are repeated as hard links."""
+    """The options of the command."""
 
     frames: int
     growth: int
     versions: int
+    height: int
     results: Path
-    source: FootageShape = SHAPE
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.height * 16 // 9, self.height
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +109,7 @@ def report(rows: list[dict[str, Any]], console: Console) -> int:
 
 
 def _measure_versions(request: GrowingRequest, scratch: Path) -> Iterator[dict[str, Any]]:
-    size = (request.source.width, request.source.height)
-    source = footage.load_or_create(request.source.frames, size, footage.cache_folder())
+    source = footage.load_or_create(DISTINCT_FRAMES, request.size, footage.cache_folder())
     for name in ("frames", "answers"):
         (scratch / name).mkdir()
     footage.repeat_frames(source, request.frames, scratch / "frames")
@@ -219,7 +224,7 @@ def _version(number: int, made: Made) -> Version:
 
 
 def _row(request: GrowingRequest, number: int, made: Made) -> dict[str, Any]:
-    size = {"width": request.source.width, "height": request.source.height}
+    size = dict(zip(("width", "height"), request.size, strict=True))
     facts = {"version": number, "frames": made.status["frames_total"], **size, "bytes": made.status["video_bytes"]}
     return facts | {"anew": made.anew, "reused": made.reused} | _figures("", made.work)
 
