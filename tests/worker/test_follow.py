@@ -334,6 +334,29 @@ async def hint(lab: DatasetFolder, *places: tuple[str, str]) -> int:
         return await follows.hint(connection, places)
 
 
+async def test_events_that_concern_the_same_datasets_wait_for_each_other(lab: DatasetFolder) -> None:
+    """They lock the datasets in one order: else two of them could wait for each other, and one would fail."""
+    columns = "name || n, kind, bucket, prefix, experiment_id FROM datasets, generate_series(1, 800) AS n"
+    await run(
+        lab.database,
+        f"INSERT INTO datasets (id, name, kind, bucket, prefix, experiment_id) SELECT gen_random_uuid(), {columns}",
+    )
+    await run(lab.database, "INSERT INTO follows (dataset_id) SELECT id FROM datasets ON CONFLICT DO NOTHING")
+    await run(lab.database, "ANALYZE")
+    waits = "SELECT count(*) AS count FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    free = "SELECT count(*) AS count FROM (SELECT FROM follows FOR UPDATE SKIP LOCKED) AS free"
+
+    async def is_waiting() -> bool:
+        return bool((await read(lab.database, waits))["count"])
+
+    async with lab.database.service_transaction() as connection:
+        await connection.execute(text("SELECT FROM follows ORDER BY dataset_id LIMIT 1 FOR UPDATE"))
+        hinting = asyncio.create_task(hint(lab, ("camera", "day/f1.jpg")))
+        await until(is_waiting)
+        assert (await read(lab.database, free))["count"] == 800
+    assert await hinting == 801
+
+
 async def test_hints(lab: DatasetFolder) -> None:
     """They bring the next look forward, a whole one if something was there before, and one at a time."""
     lab.write_at("f1.jpg", JPEG)
