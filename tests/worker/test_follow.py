@@ -22,7 +22,7 @@ from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectInfo, ObjectStore
 from service.store.objects.s3 import S3ObjectStore
 from service.store.source_rules import parse_sources
-from service.worker.follow import Follower
+from service.worker.follow import UNEXPECTED, Follower
 from tests.support.data import media
 from tests.support.data.database_rows import add_render
 from tests.support.data.dataset_folder import JPEG, DatasetFolder
@@ -300,6 +300,21 @@ async def test_a_bucket_that_is_away(lab: DatasetFolder, tmp_path: Path) -> None
     (look,) = await claims(lab, "worker")
     assert await follower(lab).look(look) == "unchanged"
     assert (await read(lab.database, "SELECT problem, failures FROM follows")) == {"problem": None, "failures": 0}
+
+
+class FaultyStore(FileObjectStore):
+    """Fails as no store should."""
+
+    async def list(self, bucket: str, prefix: str, after: str = "") -> AsyncIterator[list[ObjectInfo]]:
+        raise RuntimeError("no error of a store")
+        yield []
+
+
+async def test_a_fault_in_a_look_is_told_and_waited_after(lab: DatasetFolder) -> None:
+    (look,) = await claims(lab, "worker")
+    assert await follower(lab, FaultyStore(lab.objects.root, "reelmill")).look(look) == "failed"
+    row = await read(lab.database, "SELECT problem, failures, due_at > now() AS later FROM follows")
+    assert (row["problem"], row["failures"], row["later"]) == (UNEXPECTED, 1, True)
 
 
 async def test_a_source_that_may_not_be_read_any_more(lab: DatasetFolder) -> None:
