@@ -124,7 +124,7 @@ class AsyncRender(Entity, RenderFields):
             raise Conflict(409, {"detail": f"the render is {self.status}: wait until it has succeeded"})
         target = Path(path) if path is not None else Path(f"{self.id}.{self.options['container']}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.part")
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")  # others may write to the same
         try:
             with partial.open("wb") as file:
                 async for chunk in self.video():

@@ -1,8 +1,11 @@
 """What goes on for long: event streams that break off, arrays that nobody takes, answers in parts."""
 
 import asyncio
+import hashlib
 import io
 import json
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +18,7 @@ from service.client.errors import NotFound, Unreachable
 from service.client.events import read_events
 from service.client.frames import AHEAD, AsyncFrames
 from service.client.queries import AsyncQuery
+from service.client.renders import AsyncRender
 from service.client.transport import Transport
 
 pytestmark = pytest.mark.anyio
@@ -100,6 +104,51 @@ async def test_arrays_that_were_fetched_ahead_in_vain_are_not_kept() -> None:
         await asyncio.sleep(0)
         assert len(frame._ahead.tasks) <= AHEAD + 1
         assert min(frame._ahead.tasks, default=frame.index) >= frame.index
+
+
+class TwoParts(httpx.AsyncByteStream):
+    """A body whose second half comes when its turn has come."""
+
+    def __init__(self, body: bytes, may_end: asyncio.Event) -> None:
+        self.body, self.may_end = body, may_end
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        half = len(self.body) // 2
+        yield self.body[:half]
+        await self.may_end.wait()
+        yield self.body[half:]
+
+
+class Videos(httpx.AsyncBaseTransport):
+    """Two videos. The second request lets the first end; `last` lets the second."""
+
+    def __init__(self, videos: dict[str, bytes]) -> None:
+        self.videos, self.last, self.second = videos, asyncio.Event(), asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        job = request.url.path.split("/")[3]
+        if job == "b":
+            self.second.set()
+        return httpx.Response(200, stream=TwoParts(self.videos[job], self.last if job == "b" else self.second))
+
+
+async def test_two_downloads_into_one_file_do_not_mix(tmp_path: Path) -> None:
+    """As of a script that is begun again before it has ended."""
+    videos = Videos({"a": b"a" * 1000, "b": b"b" * 3000})
+    transport, target = Transport(Address("http://mill", "t"), videos), tmp_path / "newest.mp4"
+    first, second = (
+        AsyncRender(transport, {"job_id": job, "status": "succeeded", "video_sha256": hashlib.sha256(body).hexdigest()})
+        for job, body in videos.videos.items()
+    )
+    slow = asyncio.create_task(first.save(target))
+    await asyncio.sleep(0.01)
+    slower = asyncio.create_task(second.save(target))
+    await slow
+    assert target.read_bytes() == videos.videos["a"]
+    videos.last.set()
+    await slower
+    assert target.read_bytes() == videos.videos["b"]
+    assert list(tmp_path.iterdir()) == [target], "nothing else is left"
 
 
 class Rows(httpx.AsyncBaseTransport):
