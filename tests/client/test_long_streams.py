@@ -18,7 +18,7 @@ from service.client.errors import NotFound, Unreachable
 from service.client.events import read_events
 from service.client.frames import AHEAD, AsyncFrames
 from service.client.queries import AsyncQuery
-from service.client.renders import AsyncRender
+from service.client.renders import AsyncRender, AsyncRenders
 from service.client.transport import Transport
 
 pytestmark = pytest.mark.anyio
@@ -167,3 +167,13 @@ async def test_as_many_rows_as_were_asked_for_also_if_an_answer_has_fewer(limit:
     query = AsyncQuery(Transport(Address("http://mill", "t"), Rows()), {"table": "frames"})
     rows = await (query if limit is None else query.limit(limit)).rows()
     assert [row["n"] for row in rows] == list(range(min(limit or 20, 20)))
+
+
+async def test_an_estimate_is_no_render() -> None:
+    """It is refused before others of the batch are accepted, whose renders nobody would be told of."""
+    streams = Streams()
+    renders = AsyncRenders(Transport(Address("http://mill", "t"), streams))
+    for ask in (renders.submit(dry_run=True), renders.submit_many([{"fps": 30}, {"dry_run": True}])):
+        with pytest.raises(ValueError, match="estimate"):
+            await ask
+    assert streams.requests == []
