@@ -80,6 +80,20 @@ def incremental(
 
 
 @app.command()
+def growing(
+    frames: Annotated[int, typer.Option(min=100, help="frames of the first version")] = 3000,
+    growth: Annotated[int, typer.Option(min=1, help="frames that each version has more")] = 30,
+    versions: Annotated[int, typer.Option(min=1, help="versions after the first")] = 5,
+    height: Annotated[int, typer.Option(min=36, help="of the frames, which are 16:9: a multiple of 36")] = 720,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Measure each version of a video that grows, beside a fresh render, while a reader asks for the newest one."""
+    from benchmarks.growing.measurement import GrowingRequest, measure
+
+    raise typer.Exit(measure(GrowingRequest(frames, growth, versions, height, results)))
+
+
+@app.command()
 def planning(
     frames: Annotated[
         list[int] | None,

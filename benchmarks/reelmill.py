@@ -204,6 +204,11 @@ class Reelmill:
     def database_port(self) -> int:
         return int(self.runner.run(self.connection.fetchval("SELECT inet_server_port()")) or 0)
 
+    def database_pid(self) -> int:
+        """Process id of PostgreSQL: the parent of the process that serves this connection."""
+        backend = self.runner.run(self.connection.fetchval("SELECT pg_backend_pid()"))
+        return int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
+
     def count_busy_connections(self) -> int:
         """Database connections that are not idle, without this one."""
         count = "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"
@@ -213,10 +218,10 @@ class Reelmill:
         count = "SELECT count(*) FROM tasks WHERE state = ANY($1)"
         return int(self.runner.run(self.connection.fetchval(count, states)))
 
-    def wait_for_end(self, job: str) -> None:
-        """Wait until the render has ended. Raises RenderError after RENDER_TIMEOUT_S."""
-        if not self.runner.run(wait_until_ended(self.connection, job, RENDER_TIMEOUT_S)):
-            raise RenderError(f"the render did not end within {RENDER_TIMEOUT_S:.0f} s")
+    def wait_for_end(self, job: str, timeout_s: float = RENDER_TIMEOUT_S) -> None:
+        """Wait until the render has ended. Raises RenderError after the timeout."""
+        if not self.runner.run(wait_until_ended(self.connection, job, timeout_s)):
+            raise RenderError(f"the render did not end within {timeout_s:.0f} s")
 
     def delete_renders(self) -> None:
         """Delete all renders and the segment cache, so that nothing can be reused."""

@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from service.client.errors import BrokenOff, Unreachable
+from service.client.errors import BrokenOff, Refused, Unreachable
 
 if TYPE_CHECKING:
     from service.client.transport import Transport
 
+# So often in a row without a line.
 MAX_RECONNECTS, RECONNECT_S = 30, 1.0
+# What a service that is busy, or a proxy before one that is restarted, answers.
+RESTARTING = (429, 502, 503, 504)
 
 
 @dataclass(slots=True)
@@ -26,16 +29,21 @@ class Event:
 
 async def read_events(transport: Transport, path: str) -> AsyncIterator[Event]:
     """The events of a stream, until whoever reads has enough. Raises Refused, Unreachable."""
-    parser = _Parser()
-    for _ in range(MAX_RECONNECTS):
+    parser, failures = _Parser(), 0
+    while failures < MAX_RECONNECTS:
         known = {"Last-Event-ID": parser.last_id} if parser.last_id else {}
         try:
             async with transport.stream(path, known) as response:
                 async for line in response.aiter_lines():
+                    failures = 0  # also at a heartbeat: proxies end streams that are in order
                     if (event := parser.read(line)) is not None:
                         yield event
         except (BrokenOff, ValueError):  # ValueError: a line that is not JSON
             pass
+        except Refused as error:
+            if error.status not in RESTARTING:
+                raise
+        failures += 1
         await asyncio.sleep(RECONNECT_S)
     raise Unreachable("the event stream broke off too often; what was asked for goes on: look at its status")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
@@ -34,8 +35,9 @@ class AsyncExperiments:
     async def get(self, name: UUID | str) -> AsyncExperiment:
         """By id or name; of several with this name the newest. Raises NotFound."""
         if is_id(name):
-            row = await self._transport.call("get_experiment", experiment_id=name)
-            return AsyncExperiment(self._transport, require_object(row))
+            with suppress(NotFound):  # a digest as a name looks like an id
+                row = await self._transport.call("get_experiment", experiment_id=name)
+                return AsyncExperiment(self._transport, require_object(row))
         found = await self._find(str(name), mine=False)
         if found is None:
             raise NotFound(404, {"detail": f"there is no experiment named {name}"})
@@ -100,8 +102,9 @@ class AsyncDatasets:
     async def get(self, name: UUID | str) -> AsyncDataset:
         """By id or name. Raises NotFound."""
         if is_id(name):
-            row = await self._transport.call("get_dataset", dataset_id=name)
-            return AsyncDataset(self._transport, require_object(row))
+            with suppress(NotFound):
+                row = await self._transport.call("get_dataset", dataset_id=name)
+                return AsyncDataset(self._transport, require_object(row))
         found = await self._find(str(name))
         if found is None:
             raise NotFound(404, {"detail": f"there is no dataset named {name} in this experiment"})

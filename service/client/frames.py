@@ -36,12 +36,24 @@ class _ReadAhead:
     def begin(self, frames: Sequence[AsyncFrame]) -> None:
         for frame in frames:
             if self.is_wanted and frame.index not in self.tasks and not frame.problem:
-                self.tasks[frame.index] = asyncio.ensure_future(frame.fetch_array())
+                self.tasks[frame.index] = task = asyncio.ensure_future(frame.fetch_array())
+                task.add_done_callback(_take_note)
+
+    def drop(self, frame: AsyncFrame) -> None:
+        """The iteration has gone on: an array that nobody has taken is not kept."""
+        if (task := self.tasks.pop(frame.index, None)) is not None:
+            task.cancel()
 
     def cancel(self) -> None:
         for task in self.tasks.values():
             task.cancel()
         self.tasks.clear()
+
+
+def _take_note(task: asyncio.Task[Any]) -> None:
+    """Of an error that nobody waits for: asyncio would log it."""
+    if not task.cancelled():
+        task.exception()
 
 
 class AsyncFrame(Entity, FrameFields):
@@ -136,10 +148,12 @@ class AsyncFrames:
                 waiting.append(frame)
                 if len(waiting) > AHEAD:
                     ahead.begin(waiting)
-                    yield waiting.pop(0)
+                    yield waiting[0]
+                    ahead.drop(waiting.pop(0))
             while waiting:
                 ahead.begin(waiting)
-                yield waiting.pop(0)
+                yield waiting[0]
+                ahead.drop(waiting.pop(0))
         finally:
             ahead.cancel()
 

@@ -53,7 +53,7 @@ class AsyncQuery:
         return self._with(order_by=orders)
 
     def limit(self, rows: int) -> AsyncQuery:
-        """The most rows of one answer; `rows` follows until the last."""
+        """The most rows."""
         return self._with(limit=rows)
 
     def group_by(self, *columns: str) -> AsyncQuery:
@@ -73,13 +73,15 @@ class AsyncQuery:
         return [row async for row in self.each()]
 
     async def each(self) -> AsyncIterator[dict[str, Any]]:
-        """The rows, one answer after the other."""
-        document, wanted = dict(self.document), self.document.get("limit")
+        """The rows, one answer after the other: one has fewer than `limit` if they are long."""
+        document = dict(self.document)
         while True:
             answer = require_object(await self._transport.call("query_database", body=document))
             for row in answer["rows"]:
                 yield row
-            if answer["next_cursor"] is None or wanted is not None:
+            if "limit" in document:
+                document["limit"] -= len(answer["rows"])
+            if answer["next_cursor"] is None or document.get("limit") == 0:
                 return
             document["cursor"] = answer["next_cursor"]
 

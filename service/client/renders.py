@@ -27,6 +27,7 @@ DOWNLOAD_ATTEMPTS, OK = 3, 200
 
 async def submit(transport: Transport, body: Mapping[str, Any]) -> AsyncRender:
     """Submit a render request: once, however often the connection breaks. Raises Refused, Unreachable."""
+    _require_render(body)
     headers = {"Idempotency-Key": str(uuid.uuid4())}
     accepted = require_object(await transport.call("generate", body=body, headers=headers))
     render = AsyncRender(transport, accepted)
@@ -34,6 +35,12 @@ async def submit(transport: Transport, body: Mapping[str, Any]) -> AsyncRender:
     await render.refresh()
     render.estimate = EstimateFields.of(estimate) if estimate else None
     return render
+
+
+def _require_render(body: Mapping[str, Any]) -> None:
+    """Raises ValueError for a request that makes no render: there would be nothing to return."""
+    if body.get("dry_run"):
+        raise ValueError("dry_run makes no render: ask for an estimate of the dataset")
 
 
 class AsyncRenders:
@@ -60,6 +67,8 @@ class AsyncRenders:
 
         Once, however often the connection breaks. Raises Refused for what concerns all of them, Unreachable.
         """
+        for each in requests:
+            _require_render(each)
         renders = [{"idempotency_key": str(uuid.uuid4())} | dict(each) for each in requests]
         request = Request("POST", "/api/videos/batch", body={"renders": renders}, is_harmless=True)
         return [self._outcome_of(row) for row in list_of(await self._transport.send(request))]
@@ -124,7 +133,7 @@ class AsyncRender(Entity, RenderFields):
             raise Conflict(409, {"detail": f"the render is {self.status}: wait until it has succeeded"})
         target = Path(path) if path is not None else Path(f"{self.id}.{self.options['container']}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.part")
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")  # others may write to the same
         try:
             with partial.open("wb") as file:
                 async for chunk in self.video():

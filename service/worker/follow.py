@@ -24,6 +24,7 @@ log = structlog.get_logger("worker")
 CLAIM_INTERVAL_S, MAX_LOOKS = 1.0, 8
 # Signs of life; three may be missed.
 KEEP_INTERVAL_S = 1.5
+UNEXPECTED = "the listing failed unexpectedly: the log of the worker says how"
 Outcome = Literal["unchanged", "changed", "failed", "lost"]
 
 
@@ -73,9 +74,12 @@ class Follower:
             check_source(dataset, self._rules)
             after = await self._while_kept(look, self._find_change(look, dataset))
         except (ObjectStoreError, SourceForbidden) as error:
-            return await self._fail(look, error)
+            return await self._fail(look, error.detail if isinstance(error, SourceForbidden) else str(error))
         except LookLost:
             return "lost"
+        except Exception as error:
+            log.error("a followed dataset cannot be looked at", dataset=str(look.dataset), exc_info=error)
+            return await self._fail(look, UNEXPECTED)
         async with self._database.service_transaction() as connection:
             return await self._record(connection, look, time.monotonic() - began, after)
 
@@ -136,8 +140,7 @@ class Follower:
         await datasets.enqueue_known_scan(connection, look.dataset, after)
         return "changed"
 
-    async def _fail(self, look: Look, error: Exception) -> Outcome:
-        problem = error.detail if isinstance(error, SourceForbidden) else str(error)
+    async def _fail(self, look: Look, problem: str) -> Outcome:
         async with self._database.service_transaction() as connection:
             if not await follows.record_failed_look(connection, look, problem):
                 return "lost"

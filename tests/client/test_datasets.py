@@ -143,6 +143,11 @@ async def test_names_ids_and_what_is_not_there(api: CatalogueApi) -> None:
             == (await run.datasets.get(camera.id))
             == (await mill.dataset(camera.id))
         )
+        digest = await mill.experiments.create("0cc175b9c0f1b6a831c399e269772661")
+        like_an_id = await digest.datasets.create("92eb5ffee6ae2fec3ad71c777531578f")
+        assert await mill.experiments.get(digest.name) == digest
+        assert await digest.datasets.get(like_an_id.name) == like_an_id
+        await digest.delete()
         await run.datasets.create("film", "video")
         assert sorted([each.name async for each in run.datasets.list()]) == ["camera", "film"]
         with pytest.raises(Conflict, match="holds video, not frames"):

@@ -22,7 +22,7 @@ from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectInfo, ObjectStore
 from service.store.objects.s3 import S3ObjectStore
 from service.store.source_rules import parse_sources
-from service.worker.follow import Follower
+from service.worker.follow import UNEXPECTED, Follower
 from tests.support.data import media
 from tests.support.data.database_rows import add_render
 from tests.support.data.dataset_folder import JPEG, DatasetFolder
@@ -302,6 +302,21 @@ async def test_a_bucket_that_is_away(lab: DatasetFolder, tmp_path: Path) -> None
     assert (await read(lab.database, "SELECT problem, failures FROM follows")) == {"problem": None, "failures": 0}
 
 
+class FaultyStore(FileObjectStore):
+    """Fails as no store should."""
+
+    async def list(self, bucket: str, prefix: str, after: str = "") -> AsyncIterator[list[ObjectInfo]]:
+        raise RuntimeError("no error of a store")
+        yield []
+
+
+async def test_a_fault_in_a_look_is_told_and_waited_after(lab: DatasetFolder) -> None:
+    (look,) = await claims(lab, "worker")
+    assert await follower(lab, FaultyStore(lab.objects.root, "reelmill")).look(look) == "failed"
+    row = await read(lab.database, "SELECT problem, failures, due_at > now() AS later FROM follows")
+    assert (row["problem"], row["failures"], row["later"]) == (UNEXPECTED, 1, True)
+
+
 async def test_a_source_that_may_not_be_read_any_more(lab: DatasetFolder) -> None:
     (look,) = await claims(lab, "worker")
     assert await Follower(lab.database, lab.objects, parse_sources("", "reelmill"), "worker").look(look) == "failed"
@@ -332,6 +347,29 @@ async def test_where_everything_takes_long_to_list_the_end_is_listed_in_between(
 async def hint(lab: DatasetFolder, *places: tuple[str, str]) -> int:
     async with lab.database.service_transaction() as connection:
         return await follows.hint(connection, places)
+
+
+async def test_events_that_concern_the_same_datasets_wait_for_each_other(lab: DatasetFolder) -> None:
+    """They lock the datasets in one order: else two of them could wait for each other, and one would fail."""
+    columns = "name || n, kind, bucket, prefix, experiment_id FROM datasets, generate_series(1, 800) AS n"
+    await run(
+        lab.database,
+        f"INSERT INTO datasets (id, name, kind, bucket, prefix, experiment_id) SELECT gen_random_uuid(), {columns}",
+    )
+    await run(lab.database, "INSERT INTO follows (dataset_id) SELECT id FROM datasets ON CONFLICT DO NOTHING")
+    await run(lab.database, "ANALYZE")
+    waits = "SELECT count(*) AS count FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    free = "SELECT count(*) AS count FROM (SELECT FROM follows FOR UPDATE SKIP LOCKED) AS free"
+
+    async def is_waiting() -> bool:
+        return bool((await read(lab.database, waits))["count"])
+
+    async with lab.database.service_transaction() as connection:
+        await connection.execute(text("SELECT FROM follows ORDER BY dataset_id LIMIT 1 FOR UPDATE"))
+        hinting = asyncio.create_task(hint(lab, ("camera", "day/f1.jpg")))
+        await until(is_waiting)
+        assert (await read(lab.database, free))["count"] == 800
+    assert await hinting == 801
 
 
 async def test_hints(lab: DatasetFolder) -> None:

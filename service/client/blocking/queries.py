@@ -29,7 +29,7 @@ class Query(Blocking):
         return wrap(self._async.order_by(*columns))
 
     def limit(self, rows: int) -> Query:
-        """The most rows of one answer; `rows` follows until the last."""
+        """The most rows."""
         return wrap(self._async.limit(rows))
 
     def group_by(self, *columns: str) -> Query:
@@ -48,5 +48,5 @@ class Query(Blocking):
         return run(self._async.rows())
 
     def each(self) -> Iterator[dict[str, Any]]:
-        """The rows, one answer after the other."""
+        """The rows, one answer after the other: one has fewer than `limit` if they are long."""
         return iterate(self._async.each())

@@ -48,7 +48,8 @@ class GrowingFolder:
             await uploader.upload_all(missing)
         finally:
             self.sent += uploader.sent
-        self._done |= {name: now[name] for name in settled}
+        known = {name: version for name, version in self._done.items() if name in now}  # what is gone is forgotten
+        self._done = known | {name: now[name] for name in settled}
         self.left_out = [left for left in survey.left_out if left.name in now]
         return uploader.sent
 

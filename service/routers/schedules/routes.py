@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.errors import InvalidRequest, NotFound
+from service.errors import Conflict, InvalidRequest, NotFound
 from service.ids import Subject
 from service.routers.http.dependencies import CallerDep, DatabaseDep, Resources, ResourcesDep, require_scope
 from service.routers.http.pagination import PAGE_HEADERS, PageQuery, Pager
@@ -25,6 +25,8 @@ log = structlog.get_logger("service.schedules")
 router = APIRouter(prefix="/api/schedules", tags=["schedules"])
 REQUIRE_READ = Depends(require_scope("videos:read"))
 REQUIRE_RENDER = Depends(require_scope("videos:render"))
+# Fields of a change, each of which may be right with some values of the others only.
+CHECKED_TOGETHER = {"request", "window", "zone"}
 
 
 async def get_own_schedule(connection: AsyncConnection, schedule: UUID) -> RowMapping:
@@ -124,6 +126,7 @@ async def change_schedule(
             await switch_to_service_role(connection)
             await lock_visible_experiment(connection, Caller(owner.subject), body.request.experiment_id)
         row = await lock_own_schedule(connection, schedule_id)
+        _require_unchanged(before, row, body)
         await runs.begin_due_run(connection, row, await schedules.read_time(connection))
         row = await schedules.change(connection, await get_own_schedule(connection, schedule_id), _to_values(body))
         if not row["enabled"]:
@@ -136,7 +139,7 @@ async def change_schedule(
 async def _require_valid_change(resources: Resources, owner: Caller, before: RowMapping, body: ScheduleChange) -> None:
     """Check what the runs would ask for after the change. Raises what `require_own_rights` does."""
     sent = body.model_fields_set
-    if not sent & {"request", "window", "zone"}:
+    if not sent & CHECKED_TOGETHER:
         return
     window = body.window if "window" in sent else before["time_window"]
     try:
@@ -144,6 +147,13 @@ async def _require_valid_change(resources: Resources, owner: Caller, before: Row
     except InvalidRequest as error:
         raise as_of_schedule(error, window) from error
     await require_own_rights(resources, owner, request, window, body.zone if "zone" in sent else before["zone"])
+
+
+def _require_unchanged(before: RowMapping, now: RowMapping, body: ScheduleChange) -> None:
+    """Raises Conflict if something that was checked together with the change is not what it was then."""
+    columns = ("request", "time_window", "zone")
+    if body.model_fields_set & CHECKED_TOGETHER and any(before[name] != now[name] for name in columns):
+        raise Conflict("somebody else has changed the schedule meanwhile: read it, and change it again")
 
 
 def _to_values(body: NewSchedule | ScheduleChange) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from service.telemetry.metrics import SCHEDULE_RUNS
 
 log = structlog.get_logger("service.schedules")
 Refusal = TypeVar("Refusal", bound=ReelmillError)
-# What may be otherwise when a run comes: frames that are not there yet.
-OF_THE_MOMENT = frozenset(
+# Codes of problems that may be gone when a run comes, because more frames are there then.
+FRAME_DEPENDENT_CODES = frozenset(
     {
         "dataset_not_ready",
         "empty_dataset",
@@ -80,7 +80,7 @@ async def require_plannable(
         choose_container(merged.codec, merged.container, timed=merged.timing == "captured")
         submission = await submitter.prepare(body)
     except InvalidRequest as error:
-        if not all(problem.code in OF_THE_MOMENT or _has_no_dataset(problem) for problem in error.errors):
+        if not all(problem.code in FRAME_DEPENDENT_CODES or _has_no_dataset(problem) for problem in error.errors):
             raise as_of_schedule(error, window) from error
     except Conflict:
         return  # it is being scanned

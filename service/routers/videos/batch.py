@@ -52,7 +52,7 @@ EXAMPLE_ANSWER: dict[str, Any] = {
 }
 
 
-class NotTried(ServiceUnavailable):
+class RequestNotTried(ServiceUnavailable):
     """What is left of a batch after an outage, which was logged with the request that found it."""
 
     is_fault = False
@@ -121,7 +121,7 @@ async def _answers(submitter: Submitter, renders: Sequence[Any], scope: Scope) -
         for index, document in enumerate(renders):
             try:
                 if is_outage:
-                    raise NotTried("a request before this one found a service unavailable: send the rest again")
+                    raise RequestNotTried("a request before this one found a service unavailable: send the rest again")
                 accepted = await _submit(submitter, index, document)
                 answer = _acceptance(index, accepted)
             except Exception as error:

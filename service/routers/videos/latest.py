@@ -1,6 +1,8 @@
 """The newest finished render of an experiment, a dataset or a preset, under one address, and its video."""
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -22,6 +24,10 @@ from service.store.renders import queries
 from service.store.renders.queries import RenderFilter
 
 router = APIRouter(prefix="/api/videos/latest", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
+NONE_TO_SEE = "there is no finished render of this kind that you may see"
+# So many may be deleted in the moment in which they are asked for.
+MAX_DELETED = 5
+Answer = TypeVar("Answer")
 THIS_RENDER = {
     "Content-Location": {"description": "The address that always means this render", "schema": {"type": "string"}}
 }
@@ -49,7 +55,7 @@ class LatestVideoQuery(LatestQuery):
 
 async def find_latest(resources: Resources, caller: Caller, query: LatestQuery) -> UUID:
     """The newest finished render that the query means. Raises NotFound, and InvalidRequest for an ambiguous preset."""
-    missing = NotFound("there is no finished render of this kind that you may see")
+    missing = NotFound(NONE_TO_SEE)
     async with resources.database.caller_transaction(caller) as connection:
         found = await presets.find(connection, query.preset, caller.subject) if query.preset else []
         if query.preset and not found:
@@ -65,6 +71,20 @@ async def find_latest(resources: Resources, caller: Caller, query: LatestQuery) 
     return render
 
 
+async def read_latest(
+    resources: Resources, caller: Caller, query: LatestQuery, read: Callable[[UUID], Awaitable[Answer]]
+) -> tuple[UUID, Answer]:
+    """The newest finished render, and what `read` answers for it. One that is deleted meanwhile is none any more.
+
+    Raises what `find_latest` and `read` do.
+    """
+    for _ in range(MAX_DELETED):
+        render = await find_latest(resources, caller, query)
+        with suppress(NotFound):
+            return render, await read(render)
+    raise NotFound(NONE_TO_SEE)
+
+
 @router.get(
     "",
     summary="Status of the newest finished render",
@@ -76,9 +96,9 @@ async def latest_status(
 ) -> RenderDetail:
     """Of the renders that the caller may see and that have succeeded, the one that was asked for last. A newer one that
     is still rendered, or has failed, does not count. Answers 404 if there is none."""
-    render = await find_latest(resources, caller, query)
+    render, status = await read_latest(resources, caller, query, lambda job: get_video(job, caller, resources))
     response.headers.update(ASK_FIRST | {"Content-Location": f"/api/videos/{render}"})
-    return await get_video(render, caller, resources)
+    return status
 
 
 @router.get(
@@ -97,7 +117,10 @@ async def latest_video(
 ) -> Response:
     """The video of the newest finished render, always whole and of one render. Its `ETag` changes with the render, so a
     cache asks first; parts that belong together need `If-Range`, or the address in `Content-Location`."""
-    render = await find_latest(resources, caller, query)
-    answer = await video(render, caller, resources, range_, if_range, if_none_match, query.redirect)
+
+    async def send(job: UUID) -> Response:
+        return await video(job, caller, resources, range_, if_range, if_none_match, query.redirect)
+
+    render, answer = await read_latest(resources, caller, query, send)
     answer.headers.update(ASK_FIRST | {"Content-Location": f"/api/videos/{render}/video"})
     return answer

@@ -129,16 +129,20 @@ RECORD_SCAN = text(f"""
 """).bindparams(bindparam("listing", type_=JSONB(none_as_null=True)), bindparam("changes", type_=JSONB()))
 # An event about a key that was listed before calls for a whole listing, but not for one after the other. After
 # failures, looks keep their gaps.
+# Rows are locked in one order, so that no two events wait for each other.
 HINT = text(f"""
-    UPDATE follows f SET hinted = true, due_at = least(due_at, now()),
-        whole_at = CASE WHEN matched.behind THEN whole_at
-            ELSE least(whole_at, whole_at - make_interval(secs => {WHOLE_SHARE - 1} * listing_s)) END
-    FROM (
+    WITH matched AS (
         SELECT d.id, bool_and(e.key > coalesce(w.listing ->> 'last_key', '') COLLATE "C") AS behind
         FROM unnest(CAST(:buckets AS text[]), CAST(:keys AS text[])) AS e(bucket, key)
         JOIN datasets d ON d.bucket = e.bucket AND starts_with(e.key, d.prefix)
-        JOIN follows w ON w.dataset_id = d.id GROUP BY d.id) matched
-    WHERE f.dataset_id = matched.id AND NOT f.hinted AND f.failures = 0
+        JOIN follows w ON w.dataset_id = d.id GROUP BY d.id),
+    locked AS MATERIALIZED (
+        SELECT w.dataset_id FROM follows w WHERE w.dataset_id IN (SELECT id FROM matched) AND NOT w.hinted
+            AND w.failures = 0 ORDER BY w.dataset_id FOR UPDATE)
+    UPDATE follows f SET hinted = true, due_at = least(due_at, now()),
+        whole_at = CASE WHEN matched.behind THEN whole_at
+            ELSE least(whole_at, whole_at - make_interval(secs => {WHOLE_SHARE - 1} * listing_s)) END
+    FROM matched, locked WHERE f.dataset_id = matched.id AND locked.dataset_id = matched.id
 """)
 
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from service.routers.schedules import routes
 from service.store.schedules import schedules
 from tests.routers.schedules.conftest import Scheduled
 from tests.support.data.database_rows import add_dataset
@@ -88,6 +89,25 @@ async def test_frames_without_capture_times_have_no_window(scheduled: Scheduled)
     body = {"name": "s", "request": request, "cron": "0 6 * * *", "window": "yesterday"}
     (problem,) = (await scheduled.alice.post("/api/schedules", json=body)).json()["errors"]
     assert (problem["pointer"], problem["code"]) == ("#/window", "no_capture_times")
+
+
+async def test_a_change_that_was_checked_with_what_is_no_longer_there(
+    scheduled: Scheduled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two changes at once, each of which is right alone."""
+    made = await scheduled.make()
+    check = routes.require_own_rights
+
+    async def change_meanwhile(*arguments: Any) -> None:
+        await check(*arguments)
+        await scheduled.execute("UPDATE schedules SET time_window = 'yesterday', updated_at = clock_timestamp()")
+
+    monkeypatch.setattr(routes, "require_own_rights", change_meanwhile)
+    path, request = f"/api/schedules/{made['id']}", scheduled.request | {"frames": {"start": 3}}
+    refused = await scheduled.alice.patch(path, json={"request": request})
+    assert (refused.status_code, "meanwhile" in refused.json()["detail"]) == (409, True), refused.text
+    assert (await scheduled.alice.get(path)).json()["request"] == scheduled.request
+    assert (await scheduled.alice.patch(path, json={"name": "other"})).status_code == 200
 
 
 async def test_a_change_is_checked_with_what_stays(scheduled: Scheduled) -> None:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text, update
 
 from service.plan.render_plan import ObjectRef
+from service.routers.videos import latest as latest_module
 from service.store.catalog.datasets import DatasetRow
 from service.store.objects.keys import render_object_key
 from service.store.tables import renders
@@ -222,3 +223,25 @@ async def test_a_real_render_is_told_with_its_preset(world: World, tmp_path: Pat
     assert (await world.alice.get(LATEST)).json()["preset"] == used
     receipt = (await world.alice.get(f"/api/videos/{job}/receipt")).text
     assert f'"preset": {{"id": "{used["id"]}", "name": "daily"}}' in receipt.splitlines()[-1]
+
+
+async def test_a_render_that_is_deleted_while_it_is_asked_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one before it is the newest then."""
+    older = await world.ask()
+    data = await world.finish(older)
+    find = latest_module.find_latest
+    for address in (LATEST, VIDEO):
+        newer = await world.ask(fps=7)
+        await world.finish(newer)
+
+        async def find_and_delete(*arguments: Any, newer: str = newer) -> UUID:
+            found = await find(*arguments)
+            if str(found) == newer:
+                assert (await world.alice.delete(f"/api/videos/{newer}")).is_success
+            return found
+
+        monkeypatch.setattr(latest_module, "find_latest", find_and_delete)
+        answer = await world.alice.get(address)
+        assert answer.status_code == 200, answer.text
+        assert older in answer.headers["Content-Location"]
+    assert answer.content == data
