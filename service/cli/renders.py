@@ -25,6 +25,10 @@ def render(
         Literal["fast", "balanced", "small"] | None,
         typer.Option(help="at the same quality, fast takes less time, small gives fewer bytes; default: balanced"),
     ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(help="another dataset of the experiment, shown beside it in a grid; may be repeated"),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="output file, - is stdout; default: out.mp4, or out.<container>"),
@@ -39,7 +43,7 @@ def render(
     with client_errors_to_exit_codes():
         named = {"decimation_factor": decimation, "fps": fps, "effort": effort, "preset": preset}
         fields = request_fields(named, option or [])
-        run_async(render_to_file(config.load(), experiment, fields, output))
+        run_async(render_to_file(config.load(), experiment, fields, output, beside or []))
 
 
 @app.command()

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from rich.console import Console
 
 from service.client.datasets import AsyncDataset, with_defaults
 from service.client.errors import RenderFailed
+from service.client.experiments import is_id
 from service.client.mill import AsyncReelmill
 from service.client.renders import AsyncRender
-from service.commands.remote.connection import find_in_catalogue, open_mill
+from service.commands.remote.connection import find_dataset, find_in_catalogue, open_mill
 from service.commands.remote.output import print_json
 from service.commands.remote.progress import follow_render
 from service.config import Settings
@@ -28,16 +29,21 @@ class OutputUnwritable(Exception):
     """The file for the video cannot be written; the text says why."""
 
 
-async def render_to_file(settings: Settings, what: str, fields: dict[str, Any], output: Path | None) -> None:
+async def render_to_file(
+    settings: Settings, what: str, fields: dict[str, Any], output: Path | None, beside: Sequence[str] = ()
+) -> None:
     """Render, and download the video and its receipt to `output` (default: out.mp4, or out.<container>).
 
-    `what` is an experiment or EXPERIMENT/DATASET, by name, id or address. `-` writes the video to stdout, and no
-    receipt. Raises ReelmillError, OutputUnwritable.
+    `what` is an experiment or EXPERIMENT/DATASET, by name, id or address; `beside` are datasets of the same experiment
+    that a grid shows beside that one. `-` writes the video to stdout, and no receipt. Raises ReelmillError,
+    OutputUnwritable.
     """
     if output is not None and output != PIPE:
         _require_file_name(output)
     async with open_mill(settings) as mill:
         body = await _place(mill, what) | fields
+        if beside:
+            body["grid"] = {**(body.get("grid") or {}), "dataset_ids": await _panels(mill, what, beside)}
         if body.get("dry_run"):
             print_json(await mill.call("generate", body=body))
             return
@@ -53,6 +59,17 @@ async def _place(mill: AsyncReelmill, what: str) -> dict[str, str]:
     if isinstance(found, AsyncDataset):
         return {"experiment_id": found.experiment_id, "dataset_id": found.id}
     return {"experiment_id": found.id}
+
+
+async def _panels(mill: AsyncReelmill, what: str, beside: Sequence[str]) -> list[str]:
+    """The ids of this dataset and of those beside it: names in the same experiment, or EXPERIMENT/DATASET or ids."""
+    first = await find_dataset(mill, what)
+    experiment = await mill.experiments.get(first.experiment_id)
+    others = [
+        await (find_dataset(mill, name) if "/" in name or is_id(name) else experiment.datasets.get(name))
+        for name in beside
+    ]
+    return [first.id, *(other.id for other in others)]
 
 
 async def _download(render: AsyncRender, output: Path | None) -> None:
