@@ -12,6 +12,7 @@ from multiprocessing.reduction import send_handle
 
 from service.worker.objects.child import Attach, Done, ObjectsConfig, Ping, main
 from service.worker.objects.grants import Grant
+from service.worker.start_watch import StartWatch
 
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")
 PING_TIMEOUT_S, START_TIMEOUT_S = 5.0, 60.0
@@ -25,6 +26,7 @@ class ObjectProcess:
         self._process: multiprocessing.process.BaseProcess | None = None
         self._control: Connection | None = None
         self._has_answered, self._started_at = False, 0.0
+        self._start_watch: StartWatch | None = None
         self._asking = threading.Lock()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix=name)
 
@@ -55,6 +57,7 @@ class ObjectProcess:
         )
         self._process.start()
         self._has_answered, self._started_at = False, time.monotonic()
+        self._start_watch = StartWatch(self._process.pid) if self._process.pid else None
         theirs.close()
 
     async def grant(self, grant: Grant) -> None:
@@ -62,9 +65,10 @@ class ObjectProcess:
         await self._ask_on_thread(grant, None)
 
     async def is_responsive(self) -> bool:
-        """Whether it works: a stopped one would be why its codec process seems to hang. It has time to start."""
+        """Whether it works: a stopped one would be why its codec process seems to hang. It has time to start, unless it
+        does nothing. To be asked every few seconds."""
         if not self._has_answered and time.monotonic() - self._started_at < START_TIMEOUT_S:
-            return True
+            return self._start_watch is None or not self._start_watch.is_stalled()
         return await self._ask_on_thread(Ping(), PING_TIMEOUT_S)
 
     async def _ask_on_thread(self, message: Grant | Ping, timeout_s: float | None) -> bool:

@@ -38,10 +38,11 @@ from service.worker.slots.messages import (
     grant_for_scan,
 )
 from service.worker.slots.unpickling import UntrustedMessage, require_answer
+from service.worker.start_watch import StartWatch
 
 log = structlog.get_logger("worker")
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S, START_CHECK_S = 60.0, 2.0
 CANCEL_GRACE_S = 2.0
 # What a codec process runs: with its config, its ends of the pipes to the supervisor and to the object process, the
 # supervisor's process id, and what it works on.
@@ -109,7 +110,7 @@ class SlotProcess:
     async def _receive_ready(self, channel: SlotChannel) -> SlotReady:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                first = await channel.receive()
+                first = await self._first_event(channel)
         except TimeoutError:
             self.kill()
             raise SlotDied(f"the slot process did not start within {START_TIMEOUT_S:.0f} s", "slot_killed") from None
@@ -117,6 +118,19 @@ class SlotProcess:
             self.kill()
             raise SlotDied("the slot process ended while it started")
         return first
+
+    async def _first_event(self, channel: SlotChannel) -> SlotEvent | None:
+        """Raises SlotDied if the process hangs while it starts."""
+        assert self._process is not None and self._process.pid is not None
+        watch, receiving = StartWatch(self._process.pid), asyncio.ensure_future(channel.receive())
+        try:
+            while not (await asyncio.wait((receiving,), timeout=START_CHECK_S))[0]:
+                if watch.is_stalled():
+                    self.kill()
+                    raise SlotDied("the slot process hung while it started", "slot_killed")
+            return receiving.result()
+        finally:
+            receiving.cancel()
 
     def _prepare_objects(self) -> ObjectProcess:
         """The object process for the next codec process, whose working files are empty."""

@@ -39,7 +39,11 @@ def test_the_python_of_the_page_then_its_commands(service: RunningService, folde
         ["bash", "-euo", "pipefail", "-c", blocks(PAGE, "sh")], cwd=folder, env=own, capture_output=True, text=True
     )
     assert shell.returncode == 0, shell.stderr
-    assert (folder / "first.png").read_bytes().startswith(b"\x89PNG") and (folder / "three.mp4").exists() and (folder / "both.mp4").exists()
+    assert (
+        (folder / "first.png").read_bytes().startswith(b"\x89PNG")
+        and (folder / "three.mp4").exists()
+        and (folder / "both.mp4").exists()
+    )
     assert '"summary"' in shell.stdout and "f000.png" in shell.stdout
 
 

@@ -233,6 +233,23 @@ async def test_arguments_of_other_types_are_answered_with_an_error(process: Obje
             await asyncio.wrap_future(client.call(method, *arguments))
 
 
+async def test_a_process_that_hangs_while_it_starts(process: ObjectProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a minute to start on a busy machine, but not if it does nothing at all."""
+    monkeypatch.setattr("service.worker.start_watch.STALL_S", 1.0)
+    connection: Connection = process.attach()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    assert await process.is_responsive()
+    async with asyncio.timeout(20):
+        while await process.is_responsive():
+            await asyncio.sleep(0.1)
+    os.kill(process.pid, signal.SIGCONT)
+    async with asyncio.timeout(60):
+        while not await process.is_responsive():
+            await asyncio.sleep(0.1)
+    connection.close()
+
+
 async def test_a_dead_process_is_noticed_by_those_who_wait(process: ObjectProcess) -> None:
     _, reader = connect(process)
     await process.grant(grant_of(SEGMENT))

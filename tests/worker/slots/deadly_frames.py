@@ -3,6 +3,7 @@
 No known file does that to the decoders of today; the next one that does is handled like these."""
 
 import os
+import signal
 import time
 from multiprocessing.connection import Connection
 from typing import Any
@@ -43,3 +44,8 @@ def act_on(data: bytes) -> None:
         time.sleep(600)
     if data.endswith(BALLOON):
         bytearray(64 << 30)
+
+
+def hang_at_the_start(*_arguments: object) -> None:
+    """Instead of a codec process: one that is stopped before it has said that it is ready."""
+    os.kill(os.getpid(), signal.SIGSTOP)

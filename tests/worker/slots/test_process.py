@@ -7,11 +7,12 @@ import pytest
 from service.store.catalog import datasets
 from service.worker.scan.writer import open_scan_writer
 from service.worker.slots.messages import ScanDataset, ScanDone
-from service.worker.slots.process import SlotProcess
+from service.worker.slots.process import SlotDied, SlotProcess
 from tests.support.data.database_rows import add_dataset
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes.supervisor import slot_config
 from tests.support.servers.databases import fresh_database
+from tests.worker.slots.deadly_frames import hang_at_the_start
 
 pytestmark = pytest.mark.anyio
 
@@ -36,3 +37,15 @@ async def test_a_slot_goes_on_after_a_scan(postgres_url: str, tmp_path: Path) ->
         finally:
             await slot.stop()
         assert not slot.is_alive
+
+
+async def test_a_slot_that_hangs_while_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for as long as for one that is slow."""
+    monkeypatch.setattr("service.worker.start_watch.STALL_S", 1.0)
+    slot = SlotProcess(slot_config(tmp_path), 0, hang_at_the_start)
+    try:
+        with pytest.raises(SlotDied, match="hung while it started") as died:
+            await slot.start()
+        assert died.value.code == "slot_killed"
+    finally:
+        await slot.stop()
