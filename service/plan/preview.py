@@ -15,6 +15,8 @@ from service.plan.tone import Tone
 
 # Part of every key: raise it when the same facts would give another picture.
 VERSION = "2"
+# The folder of grids below that of their first dataset.
+GRIDS = "grids/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,11 @@ class Preview:
     def formats(self) -> tuple[str, ...]:
         """What has to be decoded; empty: what the dataset has."""
         return ()
+
+    @property
+    def datasets(self) -> tuple[UUID, ...]:
+        """Those whose sources it is made of; none if it is made of files of ours."""
+        return (self.dataset,)
 
     @property
     def needs(self) -> list[str]:
@@ -110,9 +117,11 @@ class RenderedPreview(Preview):
     """PNG of one output frame of a render, as its encoder would be given it.
 
     `plan` has the source frames of this output frame; its `lead` are all before it that may be held in its place.
+    `beside` are the datasets of the panels of a grid after the first.
     """
 
     plan: SegmentPlan
+    beside: tuple[UUID, ...] = ()
 
     picture: ClassVar[str] = "rendered"
     suffix: ClassVar[str] = "png"
@@ -120,6 +129,15 @@ class RenderedPreview(Preview):
     @property
     def facts(self) -> tuple[str, ...]:
         return self.picture, self.plan.content_key()
+
+    @property
+    def folder(self) -> str:
+        """Grids are apart, to be deleted with each of their datasets."""
+        return f"previews/{self.dataset}/{GRIDS if self.beside else ''}"
+
+    @property
+    def datasets(self) -> tuple[UUID, ...]:
+        return self.dataset, *self.beside
 
     @property
     def frame_count(self) -> int:
@@ -135,13 +153,16 @@ class RenderedPreview(Preview):
     def to_json(self) -> dict[str, Any]:
         plan = self.plan
         frames = {"frames": [ref.pack() for ref in plan.frames], "lead": [ref.pack() for ref in plan.lead]}
-        return Preview.to_json(self) | {"bucket": plan.bucket, "options": plan.options.to_json()} | frames
+        beside = {"beside": [str(each) for each in self.beside]} if self.beside else {}
+        facts = {"bucket": plan.bucket, "options": plan.options.to_json()}
+        return Preview.to_json(self) | facts | frames | beside
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "RenderedPreview":
         frames, lead = (tuple(FrameRef(*packed) for packed in document[name]) for name in ("frames", "lead"))
         options = RenderOptions.from_json(document["options"])
-        return cls(UUID(document["dataset"]), SegmentPlan(0, 0, document["bucket"], options, frames, lead))
+        plan = SegmentPlan(0, 0, document["bucket"], options, frames, lead)
+        return cls(UUID(document["dataset"]), plan, tuple(map(UUID, document.get("beside", ()))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +183,10 @@ class OutputFrame(Preview):
 
     picture: ClassVar[str] = "output"
     suffix: ClassVar[str] = "png"
+
+    @property
+    def datasets(self) -> tuple[UUID, ...]:
+        return ()
 
     @property
     def facts(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Row, RowMapping, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict
+from service.plan.preview import GRIDS
 from service.store.catalog.datasets import DatasetRow, fetch_datasets
 from service.store.database import current_time
 from service.store.objects.keys import (
@@ -24,7 +25,7 @@ from service.store.objects.keys import (
     upload_prefix,
 )
 from service.store.renders.lifecycle import cancel_render
-from service.store.tables import datasets, experiments, render_panels, renders, tasks
+from service.store.tables import datasets, experiments, previews, render_panels, renders, tasks
 from service.store.usage import forget_uploads
 
 ResourceKind = Literal["experiment", "dataset", "render"]
@@ -162,16 +163,29 @@ async def execute_deletion(
     table = {"experiment": experiments, "dataset": datasets, "render": renders}[plan.kind]
     await connection.execute(renders.delete().where(renders.c.id.in_([row["id"] for row in plan.renders])))
     await connection.execute(table.delete().where(table.c.id == plan.id))
+    others = await _forget_grids_of_others(connection, plan)
     late = await current_time(connection) + LATE_WRITES
     await _schedule_removals(
         connection,
         plan.bucket,
         {render_prefix(row["id"]): None if row["status"] == "succeeded" else late for row in plan.renders}
         | {preview_prefix(dataset.id): late for dataset in plan.datasets}
+        | {f"{preview_prefix(other)}{GRIDS}": late for other in others}
         | {output_frame_prefix(row.dataset_id, row.id): late if row.late else None for row in plan.pictured}
         | {segment_prefix(row.content_key): late if row.late else None for row in plan.segments},
     )
     await _schedule_upload_removals(connection, plan, uploads_until, uploads=uploads)
+
+
+async def _forget_grids_of_others(connection: AsyncConnection, plan: DeletionPlan) -> Sequence[UUID]:
+    """The other datasets of the experiment, whose previews of grids may show the deleted one."""
+    if plan.kind != "dataset" or not plan.datasets:
+        return []
+    query = select(datasets.c.id).where(datasets.c.experiment_id == plan.datasets[0].experiment_id)
+    others = (await connection.scalars(query)).all()
+    of_others = previews.c.dataset_id.in_(others), previews.c.key.contains(f"/{GRIDS}", autoescape=True)
+    await connection.execute(previews.delete().where(*of_others))
+    return others
 
 
 async def _require_no_other_reader(connection: AsyncConnection, plan: DeletionPlan) -> None:

@@ -1,15 +1,14 @@
 """Builds the command that a slot executes for a task, from the task's rows."""
 
-from uuid import UUID
-
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.jobs.leases import AssembleLease, Lease, PreviewLease, RenderLease, ScanLease, SegmentLease
-from service.plan.preview import OutputFrame, preview_from_json
+from service.plan.preview import preview_from_json
 from service.plan.render_plan import RenderOptions
 from service.store.cache import eviction, segments
 from service.store.catalog.source_access import SourceForbidden, require_source
 from service.store.renders import lifecycle, queries
+from service.store.renders.sources import require_sources
 from service.store.source_rules import SourceRules
 from service.telemetry import metrics
 from service.worker import outcomes
@@ -20,17 +19,14 @@ async def load_command(connection: AsyncConnection, lease: Lease, rules: SourceR
     """Build the slot's command. None if the task ended here (completed from the cache, or its source is forbidden), or
     was put off."""
     try:
-        if (dataset := await _dataset_of(connection, lease)) is not None:
-            await require_source(connection, dataset, rules)
+        await _require_sources(connection, lease, rules)
     except SourceForbidden as refused:
         await outcomes.fail_task(connection, lease, "source_forbidden", refused.detail)
         return None
     match lease:
         case SegmentLease():
-            await lifecycle.mark_running(connection, lease.render_id)
             return await _load_segment(connection, lease)
         case AssembleLease():
-            await lifecycle.mark_running(connection, lease.render_id)
             return await _load_assembly(connection, lease)
         case ScanLease():
             return ScanDataset(lease.dataset_id)
@@ -39,17 +35,17 @@ async def load_command(connection: AsyncConnection, lease: Lease, rules: SourceR
     raise TypeError(f"no slot executes a task of kind {lease.kind}")
 
 
-async def _dataset_of(connection: AsyncConnection, lease: Lease) -> UUID | None:
-    """The dataset whose source the task reads; None if it reads files of ours."""
+async def _require_sources(connection: AsyncConnection, lease: Lease, rules: SourceRules) -> None:
+    """Of what the task reads. A render is running from its first task on. Raises SourceForbidden."""
     match lease:
         case RenderLease():
-            return await queries.get_dataset_id(connection, lease.render_id)
+            if await require_sources(connection, lease.render_id, rules):
+                await lifecycle.mark_running(connection, lease.render_id)
         case ScanLease():
-            return lease.dataset_id
+            await require_source(connection, lease.dataset_id, rules)
         case PreviewLease():
-            preview = preview_from_json(lease.payload)
-            return None if isinstance(preview, OutputFrame) else preview.dataset
-    raise TypeError(f"no slot executes a task of kind {lease.kind}")
+            for dataset in preview_from_json(lease.payload).datasets:
+                await require_source(connection, dataset, rules)
 
 
 async def _load_segment(connection: AsyncConnection, lease: SegmentLease) -> RenderSegment | None:

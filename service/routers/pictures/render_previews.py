@@ -25,6 +25,7 @@ from service.store.catalog.source_access import check_source, require_source
 from service.store.database import Caller
 from service.store.renders.facts import read_render_facts
 from service.store.renders.output_frames import plan_output_frame
+from service.store.renders.sources import require_planned_sources
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 
@@ -85,7 +86,7 @@ async def preview_render(
     except InvalidRequest as refused:
         raise _about_the_path(blame_preset(refused, body, preset)) from refused
     response = await respond_with(resources, preview, caller, PictureName(f"frame {index}", "index"))
-    await _require_visible(resources, caller, dataset_id)
+    await _require_visible(resources, caller, preview)
     return response
 
 
@@ -94,16 +95,19 @@ async def _plan_preview(resources: Resources, render_plan: RenderPlan, index: in
     if index >= positions:
         raise NotFound("there is no such frame in this dataset")
     async with resources.database.service_transaction() as connection:
+        await require_planned_sources(connection, render_plan, resources.sources)
         shown = await plan_output_frame(connection, render_plan, index)
-    return RenderedPreview(render_plan.dataset.id, shown)
+    return RenderedPreview(render_plan.dataset.id, shown, tuple(each.facts.id for each in render_plan.beside))
 
 
-async def _require_visible(resources: Resources, caller: Caller, dataset: UUID) -> None:
+async def _require_visible(resources: Resources, caller: Caller, preview: RenderedPreview) -> None:
     """The right may have ended while a worker rendered. Raises NotFound, SourceForbidden."""
     async with resources.database.caller_transaction(caller) as connection:
-        await get_visible_dataset(connection, dataset)
+        for dataset in preview.datasets:
+            await get_visible_dataset(connection, dataset)
     async with resources.database.service_transaction() as connection:
-        await require_source(connection, dataset, resources.sources)
+        for dataset in preview.datasets:
+            await require_source(connection, dataset, resources.sources)
 
 
 def _about_the_path(refused: InvalidRequest) -> InvalidRequest:

@@ -17,9 +17,9 @@ from service.routers.http.exception_mapping import to_problem_error
 from service.routers.videos.generate import Submitter
 from service.routers.videos.request_models import VideoGenerationRequest
 from service.schedules.windows import CaptureWindow, capture_window
-from service.store.catalog.source_access import require_source
 from service.store.database import Caller, current_time
 from service.store.renders.requesters import lock_visible_experiment
+from service.store.renders.sources import require_planned_sources
 from service.store.renders.submission import submit_render
 from service.store.schedules import runs
 from service.telemetry.metrics import SCHEDULE_RUNS
@@ -86,7 +86,7 @@ async def require_plannable(
         return  # it is being scanned
     else:
         async with resources.database.service_transaction() as connection:
-            await require_source(connection, submission.plan.dataset.id, resources.sources)
+            await require_planned_sources(connection, submission.plan, resources.sources)
 
 
 def _has_no_dataset(problem: FieldProblem) -> bool:
@@ -149,7 +149,7 @@ async def _submit(resources: Resources, run: RowMapping) -> None:
         await lock_visible_experiment(connection, caller, run["experiment_id"])
         if not await runs.lock_waiting(connection, run):
             return
-        await require_source(connection, submission.plan.dataset.id, resources.sources)
+        await require_planned_sources(connection, submission.plan, resources.sources)
         render = await submit_render(connection, submission)
         joined = render["created_at"] < await current_time(connection)
         await runs.record_submitted(connection, run, render["id"], joined=joined)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Response
 from sqlalchemy import RowMapping
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import InvalidRequest, invalid_field
 from service.plan.planning import RenderPlan, plan
@@ -18,9 +17,9 @@ from service.routers.videos.models import DryRun, EstimateModel, JobAccepted
 from service.routers.videos.presets import LoadedPreset, blame_preset, load_preset, with_options
 from service.routers.videos.request_models import VideoGenerationRequest
 from service.store import webhook_secrets
-from service.store.catalog.source_access import require_source
 from service.store.database import Caller, Database
 from service.store.renders.facts import read_render_facts
+from service.store.renders.sources import require_planned_sources
 from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
 from service.store.renders.webhook_limits import WEBHOOK_POINTER
 from service.stream.playlist import STREAMABLE_CODECS
@@ -118,23 +117,17 @@ class Submitter:
 
     async def _estimate(self, render_plan: RenderPlan) -> DryRun:
         async with self.resources.database.service_transaction() as connection:
-            await require_sources(connection, render_plan, self.resources)
+            await require_planned_sources(connection, render_plan, self.resources.sources)
             estimate = await estimate_render(connection, render_plan)
         return DryRun(estimate=EstimateModel(**estimate.to_json()), plan=render_plan.stages)
 
     async def _queue(self, submission: RenderSubmission) -> JobAccepted:
         async with self.resources.database.service_transaction() as connection:
-            await require_sources(connection, submission.plan, self.resources)
+            await require_planned_sources(connection, submission.plan, self.resources.sources)
             row = await submit_render(connection, submission)
         if row["status"] == "succeeded" and row["video_key"] is not None:
             row = await remake_if_lost(self.resources, row)
         return _to_response(row)
-
-
-async def require_sources(connection: AsyncConnection, render_plan: RenderPlan, resources: Resources) -> None:
-    """Raises SourceForbidden if the rules do not allow to read one of the datasets any more."""
-    for dataset in render_plan.datasets:
-        await require_source(connection, dataset.id, resources.sources)
 
 
 def status_of(accepted: JobAccepted | DryRun) -> int:

@@ -31,12 +31,12 @@ from service.routers.videos.models import (
     VideoStatus,
 )
 from service.store import deletion
-from service.store.catalog.source_access import require_source
 from service.store.database import Caller, Database
 from service.store.renders import lifecycle, parts, queries, requesters
 from service.store.renders.queries import RenderFilter
 from service.store.renders.queue_bounds import confirm_place, reserve_place
 from service.store.renders.requesters import Standing
+from service.store.renders.sources import require_sources
 from service.store.usage import require_room
 from service.stream.playlist import STREAMABLE_CODECS
 
@@ -166,7 +166,7 @@ async def restart_render(connection: AsyncConnection, caller: Caller, job: UUID,
     """
     limits = resources.limits
     standing = await requesters.lock_render(connection, caller, job)
-    await require_source(connection, standing.render["dataset_id"], resources.sources)
+    await require_sources(connection, job, resources.sources)
     if standing.render["status"] not in ("failed", "cancelled"):
         raise Conflict("only a failed or cancelled render can be retried")
     await reserve_place(connection, caller.subject, limits)

@@ -1,5 +1,6 @@
 """Whether a dataset may read its source now: judged when it is registered, scanned, shown and rendered."""
 
+from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import text
@@ -7,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import InvalidRequest, ReelmillError, invalid_field
 from service.store.catalog import datasets
-from service.store.catalog.datasets import DatasetRow
 from service.store.database import Caller, Database
 from service.store.objects.keys import experiment_prefix
 from service.store.source_rules import Grant, Reader, SourceRules
@@ -27,7 +27,26 @@ class SourceForbidden(ReelmillError):
     status, slug, title = 403, "source-forbidden", "The source of the dataset may not be read"
 
 
-def check_source(dataset: DatasetRow, rules: SourceRules) -> None:
+class Source(Protocol):
+    """What is judged of a dataset: where it reads, whose it is, and what let its owner register it."""
+
+    @property
+    def bucket(self) -> str: ...
+
+    @property
+    def prefix(self) -> str: ...
+
+    @property
+    def experiment_id(self) -> UUID: ...
+
+    @property
+    def owner(self) -> str | None: ...
+
+    @property
+    def source_grant(self) -> Grant | None: ...
+
+
+def check_source(dataset: Source, rules: SourceRules) -> None:
     """The row must have its `owner`. Raises SourceForbidden."""
     if dataset.bucket == rules.own_bucket:
         allowed = dataset.prefix.startswith(experiment_prefix(dataset.experiment_id))

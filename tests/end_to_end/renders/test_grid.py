@@ -1,6 +1,7 @@
 """Grids over the whole service: several cameras of an experiment in one video."""
 
 import io
+import time
 import uuid
 from typing import Any
 
@@ -107,17 +108,30 @@ def test_a_preview_is_the_picture_of_the_video(alice: httpx.Client, experiment: 
     assert expected.shape == (76, 200, 3)
 
 
-def test_a_grid_is_deleted_with_each_of_its_datasets(alice: httpx.Client, experiment: dict[str, Any]) -> None:
+def test_a_grid_is_deleted_with_each_of_its_datasets(
+    service: RunningService, alice: httpx.Client, experiment: dict[str, Any]
+) -> None:
     """Otherwise it would still show pictures that somebody wanted gone."""
     extra = add_camera(alice, experiment["id"], "short-lived", {"0.jpg": jpeg(7, 0)})
     grid = {"dataset_ids": [experiment["dataset_ids"][0], extra]}
     status = render(alice, experiment, grid, frames={"stop": 2}, missing="black")
     others = render(alice, experiment, {"dataset_ids": experiment["dataset_ids"][:2]}, frames={"stop": 2})
     assert status["status"] == others["status"] == "succeeded"
+    path = f"/api/datasets/{experiment['dataset_ids'][0]}/frames/1/preview"
+    for shown in (grid, {"dataset_ids": experiment["dataset_ids"][:2]}):
+        while (preview := alice.post(path, json={"grid": shown})).status_code == 503:
+            time.sleep(0.05)
+        assert preview.status_code == 200, preview.text
+    kept = f"previews/{experiment['dataset_ids'][0]}/grids/"
+    assert len(service.object_keys(kept)) >= 2
     deleted = alice.delete(f"/api/datasets/{extra}").raise_for_status().json()
     assert deleted["renders"] == 1
     assert alice.get(f"/api/videos/{status['job_id']}").status_code == 404
     assert alice.get(f"/api/videos/{others['job_id']}").status_code == 200
+    deadline = time.monotonic() + 60
+    while service.object_keys(kept) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not service.object_keys(kept), "previews of grids are made again when somebody asks"
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,19 @@ import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.ids import new_uuid
+from service.ids import Subject, new_uuid
 from service.plan.grid import Align, Grid, Panel
 from service.plan.planning import PlannedDataset, RenderPlan
 from service.plan.render_plan import FrameRef
 from service.store.catalog.datasets import DatasetRow, to_dataset_row
+from service.store.catalog.source_access import SourceForbidden
 from service.store.renders import panels
+from service.store.renders.lifecycle import mark_running
 from service.store.renders.output_frames import plan_output_frame
 from service.store.renders.queries import load_segment_plan
+from service.store.renders.sources import require_planned_sources, require_sources
 from service.store.renders.submission import plan_segments, write_render
+from service.store.source_rules import parse_sources
 from service.store.tables import datasets, frames
 from tests.support.data.database_rows import OPTIONS, add_dataset, render_plan
 from tests.support.servers.databases import fresh_database
@@ -106,10 +110,27 @@ async def test_a_stored_grid_is_what_was_planned(postgres_url: str) -> None:
         first = await add_dataset(connection, 100)
         beside = await add_beside(connection, first, range(50))
         plan = grid_plan(first, beside, "index")
-        render = await write_render(connection, "alice", plan, {})  # type: ignore[arg-type]
+        render = await write_render(connection, Subject("alice"), plan, {})
         planned = [segment async for segment in plan_segments(connection, plan)]
         for number, segment in enumerate(planned):
             assert (await load_segment_plan(connection, render, number))[0] == segment
         shown = await plan_output_frame(connection, plan, 60)
         assert [(ref.index, ref.panel, ref.key is None) for ref in shown.frames] == [(60, None, False), (60, 1, True)]
         assert len(shown.lead) % 2 == 0
+
+
+async def test_every_dataset_of_a_grid_must_be_allowed(postgres_url: str) -> None:
+    """Also for each task: the rules may have changed since."""
+    rules = parse_sources("", "reelmill")
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
+        first = await add_dataset(connection, 10)
+        plain = await write_render(connection, Subject("alice"), render_plan(first, 1, OPTIONS), {})
+        assert await require_sources(connection, plain, rules), "nothing of it was begun"
+        await mark_running(connection, plain)
+        assert not await require_sources(connection, plain, rules)
+        plan = grid_plan(first, await add_beside(connection, first, range(5)), "index")
+        grid = await write_render(connection, Subject("alice"), plan, {})
+        with pytest.raises(SourceForbidden):
+            await require_sources(connection, grid, rules)
+        with pytest.raises(SourceForbidden):
+            await require_planned_sources(connection, plan, rules)

@@ -13,6 +13,10 @@ STATEMENTS = (
     )""",
     "CREATE INDEX ix_render_panels_dataset_id ON render_panels (dataset_id)",
     "ALTER TABLE render_panels ENABLE ROW LEVEL SECURITY",
+    "ALTER TABLE removals DROP CONSTRAINT removals_prefix_check",
+    r"""ALTER TABLE removals ADD CONSTRAINT removals_prefix_check CHECK (
+        prefix ~ '^renders/[0-9a-f-]{36}/$' OR prefix ~ '^(frames|previews)/[0-9a-f-]{36}/([0-9a-f-]{36}/)?$'
+        OR prefix ~ '^previews/[0-9a-f-]{36}/grids/$' OR prefix ~ '^segments/[0-9a-f]{2}/[0-9a-f]{64}\.$')""",
     "COMMENT ON TABLE render_panels IS 'the datasets that a grid shows beside that of its render'",
 )
 
