@@ -81,7 +81,7 @@ class OutputsDiffer(Exception):
 def measure(request: GrowingRequest) -> int:
     """Run the command; the exit code is 1 if a version costs too much, or an answer was no whole video of a version."""
     console = Console(soft_wrap=True, highlight=False)
-    rows: list[dict[str, Any]] = []
+    facts, rows = machine.facts(), list[dict[str, Any]]()
     try:
         with tempfile.TemporaryDirectory(prefix="reelmill-bench-", dir=footage.cache_folder().parent) as scratch:
             for row in _measure_versions(request, Path(scratch)):
@@ -90,7 +90,6 @@ def measure(request: GrowingRequest) -> int:
     except (*SERVICE_ERRORS, OutputsDiffer) as error:
         console.print(f"not measured: {error}", style="red", markup=False)
         return 1
-    facts = machine.facts()
     console.print(f"rows: {record.write_rows(request.results, machine.label(facts['machine']), rows, facts)}")
     return report(rows, console)
 
