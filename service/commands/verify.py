@@ -87,9 +87,10 @@ def _find_entry_faults(entry: dict[str, Any]) -> list[str]:
     digest = entry.get("sha256")
     if digest is not None and not SHA256_PATTERN.fullmatch(str(digest)):
         found.append("sha256 is not a digest")
-    if outcome == "ok" and entry.get("key") is None:
-        found.append("ok without a source object")
-    return found
+    shown = entry.get("members") or [entry]
+    return found + [
+        "ok without a source object" for each in shown if each.get("outcome") == "ok" and not each.get("key")
+    ]
 
 
 def find_summary_faults(receipt: Receipt) -> list[str]:

@@ -52,10 +52,11 @@ class FaultPolicy:
 
     def _has_faulty_members(self, context: FrameContext) -> bool:
         """Whether members of a bin or grid have faults. Raises RenderFailed if the policy for one of them is `fail`."""
-        faulty = [member for member in context.members or () if member.outcome in FAULTS]
-        for member in faulty:
+        faulty = [(place, member) for place, member in enumerate(context.members or ()) if member.outcome in FAULTS]
+        for place, member in faulty:
             if policy_for(self._plan.options, member.outcome) == "fail":
-                raise RenderFailed(member.reason or "unusable", member.source)
+                of_panel = f" (in panel {place})" if self._plan.options.grid else ""
+                raise RenderFailed(f"{member.reason or 'unusable'}{of_panel}", member.source)
         return bool(faulty)
 
     def _hold_last_good(self, context: FrameContext) -> tuple[EncoderInput, FrameReport]:

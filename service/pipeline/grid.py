@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from itertools import chain
 
 from av import VideoFrame
@@ -21,7 +22,8 @@ DrawLabel = Callable[[VideoFrame, FrameRef], Callable[[], None]]
 
 def panel_options(options: RenderOptions, grid: Grid, panel: Panel) -> RenderOptions:
     """The options for the frames of one panel, which are rendered at its size."""
-    alone = replace(options, grid=None, overlay=None, outputs=())
+    aspect = Fraction(1) if panel.square else None
+    alone = replace(options, grid=None, overlay=None, outputs=(), pixel_aspect=aspect)
     return replace(alone, width=grid.width, height=grid.height, source_kind=panel.kind, tone=panel.tone)
 
 
@@ -38,10 +40,12 @@ class GridComposer:
         self._draw_labels = [self._label_drawer(panel) for panel in grid.panels]
         # The last good frame of each panel; None if there is none in the segment and in the frames before it.
         self._last_good: dict[int, VideoFrame | None] = {}
+        # What was made last for each panel: a slow camera shows the same frame again and again.
+        self._made: dict[int, FrameContext] = {}
 
     def render(self, refs: Sequence[FrameRef]) -> FrameContext:
         """One context for the picture, with a report of each panel."""
-        contexts = [self._run_frame(ref) for ref in refs]
+        contexts = [self._make(ref) for ref in refs]
         result = FrameContext(replace(refs[0], key=None))
         result.members = tuple(map(member_report, contexts))
         result.conversions = tuple(dict.fromkeys(chain.from_iterable(context.conversions for context in contexts)))
@@ -58,12 +62,17 @@ class GridComposer:
             result.frame = self._compose(contexts)
         return result
 
+    def _make(self, ref: FrameRef) -> FrameContext:
+        """The frame at the size of its panel, made once for consecutive pictures that show it."""
+        made = self._made.get(_panel(ref))
+        if made is None or made.ref != ref:
+            made = self._made[_panel(ref)] = self._run_frame(ref)
+        return made
+
     def _leaves_out(self, contexts: Sequence[FrameContext]) -> bool:
-        """Whether there is no picture here, or one that shows none of the frames."""
-        fault = contexts[0].fault
-        if fault is None:
-            return False
-        return policy_for(self._options, fault) == "skip" or all(context.fault for context in contexts)
+        """Whether there is no picture here: the frame of the first panel is to be skipped."""
+        first = contexts[0]
+        return first.fault is not None and not first.ref.panel and policy_for(self._options, first.fault) == "skip"
 
     def _compose(self, contexts: Sequence[FrameContext]) -> VideoFrame:
         canvas = planes.black_frame(self._options.width, self._options.height, self._format)
@@ -107,10 +116,11 @@ def _panel(ref: FrameRef) -> int:
 
 
 def _reason(contexts: Sequence[FrameContext]) -> str | None:
-    """What is wrong with the first frame that is not shown as it is, and how many are not shown."""
+    """What is wrong with the first frame that is not shown, and how many are not. Bars are nothing to tell of here:
+    cameras differ, and the report of each panel has them."""
     faulty = [context for context in contexts if context.fault]
     if not faulty:
-        return next((context.reason for context in contexts if context.reason), None)
+        return None
     first = faulty[0]
     where = f"panel {_panel(first.ref)}, frame {first.ref.index}: {first.reason}"
     return f"{len(faulty)} of {len(contexts)} panels without their frame; {where}"

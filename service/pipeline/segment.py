@@ -112,16 +112,17 @@ def open_stages(
         panels = []
         for panel in grid.panels:
             alone = replace(plan, options=panel_options(plan.options, grid, panel))
-            panels.append(opened.enter_context(_open_stages(alone, reader, sources, None, copies=False)))
+            panels.append(opened.enter_context(_open_stages(alone, reader, sources, None, is_panel=True)))
         has_images = any(panel.kind == "frames" for panel in grid.panels)
         yield lambda ref: panels[ref.panel or 0][0], IMAGE_COLOUR if has_images else panels[0][1]
 
 
 @contextmanager
 def _open_stages(
-    plan: SegmentPlan, reader: FrameReader, sources: SourceReader, device: SlotDevice | None, *, copies: bool = True
+    plan: SegmentPlan, reader: FrameReader, sources: SourceReader, device: SlotDevice | None, *, is_panel: bool = False
 ) -> Iterator[tuple[list[Stage], ColourTags]]:
-    """The stages of each source frame, in order, and the colour tags of the output. JPEGs may be copied if `copies`.
+    """The stages of each source frame, in order, and the colour tags of the output. JPEGs are not
+    copied into a panel, and fields of it are not kept: the picture is one for all panels.
 
     A frame leaves the list at the first stage that finishes it. The GPU stages finish the frames that a GPU can render.
     """
@@ -130,7 +131,7 @@ def _open_stages(
         with closing(VideoDecodeStage(sources, options.max_pixels, options.deinterlace)) as decode:
             colour = ColourTags.of(options.colour or decode.source_colour((*plan.frames, *plan.lead)))
             transform = FrameTransform(options, colour)
-            if options.codec == "ffv1" and not options.bins:
+            if options.codec == "ffv1" and not options.bins and not is_panel:
                 decode.keep_fields_where(transform.keeps_rows)
             with device_video_stages(plan, sources, colour, device) as gpu_stages:
                 first: list[Stage] = [AssumedColourStage()] if decode.assumed_colour else []
@@ -144,7 +145,7 @@ def _open_stages(
         stages: list[Stage] = [
             *gpu_stages,
             FetchStage(reader),
-            *([JpegCopyStage(options)] if copies and can_copy_jpegs(options) else []),
+            *([JpegCopyStage(options)] if can_copy_jpegs(options) and not is_panel else []),
             decode_tiff_page,
             ImageDecodeStage(decoding),
             RawSampleStage(transform) if options.bins else TransformStage(transform),

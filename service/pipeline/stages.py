@@ -43,7 +43,7 @@ class FetchStage:
 
     def __call__(self, context: FrameContext) -> None:
         if context.ref.key is None:
-            raise FrameMissing("gap in the numbering")
+            raise FrameMissing("gap in the numbering" if context.ref.panel is None else "no frame is in step here")
         if context.ref.page is not None or context.sha256 is not None:
             return
         context.data = self._reader.read(context.ref)

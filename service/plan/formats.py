@@ -211,10 +211,10 @@ def format_after_rotation(name: str, size: tuple[int, int], *, quarter: bool) ->
     return name.replace("420p", "444p") if odd else name
 
 
-def format_with_overlay(codec: Codec, pixel_format: PixelFormat) -> PixelFormat:
+def format_with_overlay(codec: Codec, pixel_format: PixelFormat, pointer: str = "#/overlay") -> PixelFormat:
     """The pixel format of a render with an overlay, which is drawn on 8-bit gray or 4:2:0.
 
-    Raises InvalidRequest, pointing at `#/overlay`, for an ffv1 render of another format.
+    Raises InvalidRequest, pointing at what is drawn, for an ffv1 render of another format.
     """
     if codec == "mjpeg":
         return pixel_format if pixel_format == "gray" else "yuvj420p"
@@ -223,7 +223,7 @@ def format_with_overlay(codec: Codec, pixel_format: PixelFormat) -> PixelFormat:
             f"an overlay needs 8-bit gray or 4:2:0 pictures, and {codec} keeps these as {pixel_format}: "
             "use another codec"
         )
-        raise invalid_field("#/overlay", detail, "undrawable_form")
+        raise invalid_field(pointer, detail, "undrawable_form")
     return pixel_format
 
 

@@ -39,11 +39,13 @@ class GridSpec:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What differs from panel to panel: `label` is drawn onto it."""
+    """What differs from panel to panel: `label` is drawn onto it. `square`: its pixels are shown in their shape, which
+    the scan has noted."""
 
     kind: SourceKind
     tone: Tone | None = None
     label: Overlay | None = None
+    square: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Grid:
                 each["kind"],
                 Tone.from_json(each["tone"]) if each["tone"] else None,
                 Overlay.from_json(each["label"]) if each["label"] else None,
+                each["square"],
             )
             for each in document["panels"]
         )

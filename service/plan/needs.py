@@ -15,6 +15,7 @@ from service.plan.render_plan import RenderOptions
 # The formats whose decoders of the CPU are tested. A task with another one is tried anywhere.
 TESTED_FORMATS = ("jpeg", "png", "tiff", "h264", "hevc")
 GRID = "grid"
+NEEDS_OF_OPTIONS = (GRID,)
 # What this version can do on the CPU of any machine, unless a self-test has shown otherwise.
 BUILT_IN = frozenset(
     [f"encode {codec}" for codec in get_args(Codec)]

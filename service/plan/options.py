@@ -51,8 +51,7 @@ LOSSLESS_QUALITY = 100
 
 def geometry_of(request: RenderRequest, dataset: DatasetFacts) -> Geometry:
     """What happens to the size of a frame. Raises InvalidRequest."""
-    if not dataset.width or not dataset.height:
-        raise invalid_field("#/dataset_id", "no frame of the dataset can be read", "unreadable_dataset")
+    assert dataset.width and dataset.height, "planning has looked at the dataset before"
     source, pixel_aspect = (dataset.width, dataset.height), Fraction(1) if dataset.pixel_aspect else None
     crop = crop_of(source, request.crop) if request.crop else None
     if dataset.stored_size and dataset.pixel_aspect and _keeps_samples(request):
@@ -87,7 +86,7 @@ def options_of(
     overlay = _overlay(request, datasets, geometry, facts.pixel_size_um)
     grid = _grid(request, datasets, geometry, tones)
     if overlay or (grid and any(panel.label for panel in grid.panels)):
-        pixel_format = format_with_overlay(codec, pixel_format)
+        pixel_format = format_with_overlay(codec, pixel_format, "#/overlay" if overlay else "#/grid/labels")
     return RenderOptions(
         codec=codec,
         quality=LOSSLESS_QUALITY if codec == "ffv1" else request.quality,

@@ -22,7 +22,7 @@ def find_panels(spec: GridSpec, datasets: Sequence[DatasetFacts]) -> tuple[Datas
         if wanted not in known:
             raise invalid_field(pointer, "the experiment has no such dataset", "no_dataset")
         if wanted in spec.datasets[:number]:
-            raise invalid_field(pointer, "this dataset has a panel already", "doubled")
+            raise invalid_field(pointer, "this dataset has a panel already", "duplicate")
     return tuple(known[wanted] for wanted in spec.datasets)
 
 
@@ -38,10 +38,15 @@ def plan_grid(spec: GridSpec, size: Size, panels: Sequence[tuple[DatasetFacts, T
     return Grid(
         spec.shape[0],
         *size,
-        tuple(Panel(each.kind, tone, _label(each.name, size) if spec.labels else None) for each, tone in panels),
+        tuple(_panel(spec, dataset, tone, size) for dataset, tone in panels),
         spec.align,
         within if spec.align == "captured" else None,
     )
+
+
+def _panel(spec: GridSpec, dataset: DatasetFacts, tone: Tone | None, size: Size) -> Panel:
+    label = _label(dataset.name, size) if spec.labels else None
+    return Panel(dataset.kind, tone, label, dataset.pixel_aspect is not None)
 
 
 def _require_alignable(spec: GridSpec, number: int, dataset: DatasetFacts, first: DatasetFacts) -> None:
@@ -78,7 +83,7 @@ def choose_grid_colour(datasets: Sequence[DatasetFacts], hdr: Hdr | None, of_vid
 
 
 @contextmanager
-def blamed_panel(spec: GridSpec | None, number: int) -> Iterator[None]:
+def errors_at_panel(spec: GridSpec | None, number: int) -> Iterator[None]:
     """Errors about `#/dataset_id` are about the dataset of this panel, which the request names in its grid."""
     try:
         yield

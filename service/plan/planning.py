@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from service.errors import Conflict, InvalidRequest, NotFound, invalid_field
 from service.plan.facts import DatasetFacts, RenderFacts
 from service.plan.options import geometry_of, options_of
-from service.plan.panels import blamed_panel, find_panels
+from service.plan.panels import errors_at_panel, find_panels
 from service.plan.placement import SourceMedia, Stages, choose_placement, describe_stages
 from service.plan.render_plan import Gaps, RenderOptions
 from service.plan.request import RenderRequest
@@ -56,23 +56,27 @@ def plan(request: RenderRequest, facts: RenderFacts) -> RenderPlan:
     """
     datasets = _find_datasets(request, facts)
     for number, each in enumerate(datasets):
-        with blamed_panel(request.grid, number):
-            _check_state(request, each)
+        with errors_at_panel(request.grid, number):
+            _require_ready(each)
     dataset, *beside = datasets
-    geometry = geometry_of(request, dataset)
+    _check_gaps(request, datasets)
+    with errors_at_panel(request.grid, 0):
+        geometry = geometry_of(request, dataset)
     options = options_of(request, datasets, geometry, facts)
-    selection = _selection(request, dataset, facts, binned=options.bins is not None)
+    with errors_at_panel(request.grid, 0):
+        selection = _selection(request, dataset, facts, binned=options.bins is not None)
     if request.duration_seconds is not None:
         options = replace(options, fps=rate_lasting(selection.output_count(), request.duration_seconds))
     if selection.source_count() * len(datasets) > facts.limits.max_frames:
         raise _too_many_frames(selection, len(datasets), facts.limits.max_frames)
+    _require_few_times(request, beside, facts.limits.max_frames)
     cluster = facts.cluster
     square_pixels = dataset.stored_size in (None, (dataset.width, dataset.height))
     source = SourceMedia(dataset.formats, *geometry.cropped_size, square_pixels)
     placement = choose_placement(cluster.capabilities, options, source, request.device, cluster.slots_per_device)
     options = replace(options, family=placement.backend)
     gaps, *gaps_beside = [_gaps(request, each) for each in datasets]
-    key = render_key(dataset, selection, options, gaps, beside)
+    key = render_key(dataset, selection, options, gaps, list(zip(beside, gaps_beside, strict=True)))
     stages = describe_stages(options, placement)
     planned = tuple(map(PlannedDataset, beside, gaps_beside))
     return RenderPlan(dataset, options, selection, key, stages, request.priority, gaps, planned)
@@ -98,19 +102,36 @@ def _find_datasets(request: RenderRequest, facts: RenderFacts) -> Sequence[Datas
     return facts.datasets
 
 
-def _check_state(request: RenderRequest, dataset: DatasetFacts) -> None:
+def _require_ready(dataset: DatasetFacts) -> None:
     if dataset.state == "scanning":
         raise Conflict("the dataset is being scanned: try again when its state is ready", headers={"Retry-After": "2"})
     if dataset.state != "ready":
         reason = dataset.error or "it has never been scanned: upload frames, then scan it"
         raise invalid_field("#/dataset_id", f"the dataset is {dataset.state}: {reason}", "dataset_not_ready")
+    if not dataset.width or not dataset.height:
+        raise invalid_field("#/dataset_id", "no frame of the dataset can be read", "unreadable_dataset")
+
+
+def _check_gaps(request: RenderRequest, datasets: Sequence[DatasetFacts]) -> None:
+    """Gaps are those of the first dataset; and of other panels, if they show the same positions."""
+    first, *beside = datasets
     if request.gaps == "interval":
-        _require_interval(request, dataset)
-    if request.missing == "fail" and (count := dataset.missing_frames(request.gaps)):
-        first = f"frame number {dataset.first_gap}"
-        if request.gaps == "interval" and dataset.cadence:
-            first = f"a frame after index {dataset.cadence.gaps[0]['after_index']}"
-        raise invalid_field("#/missing", f"{first} is missing ({count} in all) and missing is fail", "gap")
+        _require_interval(request, first)
+    if request.missing != "fail":
+        return
+    if count := first.missing_frames(request.gaps):
+        raise invalid_field("#/missing", _gap_sentence(request, first, count), "gap")
+    for number, dataset in enumerate(beside, 1):
+        if request.grid and request.grid.align == "index" and (count := dataset.missing_frames(request.gaps)):
+            pointer = f"#/grid/dataset_ids/{number}"
+            raise invalid_field(pointer, _gap_sentence(request, dataset, count), "gap")
+
+
+def _gap_sentence(request: RenderRequest, dataset: DatasetFacts, count: int) -> str:
+    first = f"frame number {dataset.first_gap}"
+    if request.gaps == "interval" and dataset.cadence:
+        first = f"a frame after index {dataset.cadence.gaps[0]['after_index']}"
+    return f"{first} is missing ({count} in all) and missing is fail"
 
 
 def _require_interval(request: RenderRequest, dataset: DatasetFacts) -> None:
@@ -131,6 +152,14 @@ def _selection(request: RenderRequest, dataset: DatasetFacts, facts: RenderFacts
 
 def _gaps(request: RenderRequest, dataset: DatasetFacts) -> Gaps:
     return request.gaps if dataset.counts_gaps(request.missing, request.gaps) else "none"
+
+
+def _require_few_times(request: RenderRequest, beside: Sequence[DatasetFacts], limit: int) -> None:
+    """All capture times of these datasets are held in memory. Raises InvalidRequest."""
+    count = sum(dataset.frame_count for dataset in beside)
+    if request.grid and request.grid.align == "captured" and count > limit:
+        detail = f"the other datasets have {count} frames, and at most {limit} can be searched: align by index"
+        raise invalid_field("#/grid/align", detail, "too_many_frames")
 
 
 def _too_many_frames(selection: Selection, panels: int, limit: int) -> InvalidRequest:

@@ -7,7 +7,7 @@ Sizes are in pixels, times in seconds, frame indexes count from 0.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import attrgetter
@@ -264,6 +264,14 @@ class SegmentPlan:
     def outputs(self) -> Sequence[tuple[FrameRef, ...]]:
         """The source frames of each output frame."""
         return self._group_by_output(self.frames)
+
+    def frames_to_read(self) -> Iterator[FrameRef]:
+        """The frames in the order in which they are read: a panel of a grid that shows one again does not read it."""
+        last: dict[int | None, FrameRef] = {}
+        for frame in self.frames:
+            if self.options.grid is None or last.get(frame.panel) != frame:
+                yield frame
+            last[frame.panel] = frame
 
     def lead_outputs(self) -> Sequence[tuple[FrameRef, ...]]:
         return self._group_by_output(self.lead)

@@ -6,7 +6,7 @@ Splitting is a stream: frames in, segments out, with only one segment in memory.
 import hashlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -247,7 +247,7 @@ async def split_into_segments(
     also ends a segment where enough time has passed.
     """
     size = options.sources_per_output
-    lead: deque[FrameRef] = deque(maxlen=lead_outputs(options) * size)
+    lead = Lead(options)
     batch: list[FrameRef] = []
     lengths = (_timed_lengths if options.timing else _steady_lengths)(options, selection)
     number, begin, ticks, length = 0, 0, 0, next(lengths)
@@ -256,11 +256,37 @@ async def split_into_segments(
         ticks += frame.shown_for or 0
         outputs, rest = divmod(len(batch), size)
         if not rest and (outputs >= length or (ticks and _lasts(outputs, ticks, _segment_seconds(options)))):
-            yield SegmentPlan(number, begin, bucket, options, tuple(batch), tuple(lead))
+            yield SegmentPlan(number, begin, bucket, options, tuple(batch), lead.frames())
             lead.extend(batch)
             batch, number, begin, ticks, length = [], number + 1, begin + outputs, 0, next(lengths)
     if batch:
-        yield SegmentPlan(number, begin, bucket, options, tuple(batch), tuple(lead))
+        yield SegmentPlan(number, begin, bucket, options, tuple(batch), lead.frames())
+
+
+class Lead:
+    """The frames before a segment that it may fall back on: the last ones, and of a panel of a grid that has none among
+    these the last one that there was, as one output frame before them."""
+
+    def __init__(self, options: RenderOptions) -> None:
+        self._size, self._has_panels = options.sources_per_output, options.grid is not None
+        self._last: deque[FrameRef] = deque(maxlen=lead_outputs(options) * self._size)
+        self._of_panels: dict[int, FrameRef] = {}
+
+    def extend(self, frames: Iterable[FrameRef]) -> None:
+        for frame in frames:
+            self._last.append(frame)
+            if self._has_panels and frame.key is not None:
+                self._of_panels[frame.panel or 0] = frame
+
+    def frames(self) -> tuple[FrameRef, ...]:
+        """In order, as many for each output frame as it is made of."""
+        near = {frame.panel or 0 for frame in self._last if frame.key is not None}
+        lost = {panel: frame for panel, frame in self._of_panels.items() if panel not in near}
+        if not lost:
+            return tuple(self._last)
+        number = self._last[0].index
+        earlier = (lost.get(panel) or FrameRef(number, None, panel=panel or None) for panel in range(self._size))
+        return (*earlier, *self._last)
 
 
 def _steady_lengths(options: RenderOptions, selection: Selection) -> Iterator[int]:
@@ -291,17 +317,17 @@ def render_key(
     selection: Selection,
     options: RenderOptions,
     gaps: Gaps = "none",
-    beside: Sequence[DatasetFacts] = (),
+    beside: Sequence[tuple[DatasetFacts, Gaps]] = (),
 ) -> str:
     """sha256 (hex) of all that the video depends on.
 
     That is the dataset's bucket and content digest (keys, ETags and sizes), the positions, what the positions without a
     frame are, the options, and how many pictures are interlaced, which is measured. Of a grid, `beside` are the
-    datasets of the other panels.
+    datasets of the other panels, each with what its positions without a frame are.
     """
     positions = [selection.start, selection.stop, selection.step, gaps]
     parts = [PIPELINE_VERSION, str(dataset.id), _content(dataset), positions, options.to_json()]
-    parts += [[str(each.id), *_content(each)] for each in beside]
+    parts += [[str(each.id), panel_gaps, *_content(each)] for each, panel_gaps in beside]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -25,7 +25,7 @@ from service.store.objects.keys import (
     upload_prefix,
 )
 from service.store.renders.lifecycle import cancel_render
-from service.store.tables import datasets, experiments, previews, render_panels, renders, tasks
+from service.store.tables import datasets, experiments, render_panels, renders, tasks
 from service.store.usage import forget_uploads
 
 ResourceKind = Literal["experiment", "dataset", "render"]
@@ -63,6 +63,20 @@ SELECT_PICTURED = text("""
         WHERE dataset_id = r.dataset_id AND kind = 'preview' AND state IN ('queued', 'running')
             AND payload ->> 'render' = r.id::text) t
     WHERE r.id = ANY(:renders) AND (t.late OR EXISTS (SELECT FROM previews p WHERE p.render_id = r.id))
+""")
+FORGET_GRIDS = text("""
+    WITH others AS (
+        SELECT o.id FROM datasets d JOIN datasets o ON o.experiment_id = d.experiment_id AND o.id <> d.id
+        WHERE d.id = :dataset),
+    forgotten AS (
+        DELETE FROM previews WHERE dataset_id IN (SELECT id FROM others) AND strpos(key, :folder) > 0
+        RETURNING dataset_id),
+    unfinished AS (
+        SELECT dataset_id FROM tasks WHERE kind = 'preview' AND state IN ('queued', 'running')
+            AND dataset_id IN (SELECT id FROM others) AND payload -> 'beside' ? CAST(:dataset AS text))
+    SELECT dataset_id, bool_or(late) AS late
+    FROM (SELECT dataset_id, false AS late FROM forgotten UNION ALL SELECT dataset_id, true FROM unfinished) found
+    GROUP BY dataset_id
 """)
 SELECT_OTHER_READERS = text("""
     SELECT o.name FROM datasets d JOIN datasets o ON o.experiment_id = d.experiment_id AND o.id <> d.id
@@ -160,32 +174,28 @@ async def execute_deletion(
     for render in active:
         await cancel_render(connection, render)
     uploads_until = await _lock_uploads_until(connection, plan)
+    others = await _forget_grids_of_others(connection, plan)
     table = {"experiment": experiments, "dataset": datasets, "render": renders}[plan.kind]
     await connection.execute(renders.delete().where(renders.c.id.in_([row["id"] for row in plan.renders])))
     await connection.execute(table.delete().where(table.c.id == plan.id))
-    others = await _forget_grids_of_others(connection, plan)
     late = await current_time(connection) + LATE_WRITES
     await _schedule_removals(
         connection,
         plan.bucket,
         {render_prefix(row["id"]): None if row["status"] == "succeeded" else late for row in plan.renders}
         | {preview_prefix(dataset.id): late for dataset in plan.datasets}
-        | {f"{preview_prefix(other)}{GRIDS}": late for other in others}
+        | {f"{preview_prefix(each.dataset_id)}{GRIDS}": late if each.late else None for each in others}
         | {output_frame_prefix(row.dataset_id, row.id): late if row.late else None for row in plan.pictured}
         | {segment_prefix(row.content_key): late if row.late else None for row in plan.segments},
     )
     await _schedule_upload_removals(connection, plan, uploads_until, uploads=uploads)
 
 
-async def _forget_grids_of_others(connection: AsyncConnection, plan: DeletionPlan) -> Sequence[UUID]:
-    """The other datasets of the experiment, whose previews of grids may show the deleted one."""
-    if plan.kind != "dataset" or not plan.datasets:
+async def _forget_grids_of_others(connection: AsyncConnection, plan: DeletionPlan) -> Sequence[Row[Any]]:
+    """The other datasets whose previews of grids show the deleted one, or may; `late`: one may still be written."""
+    if plan.kind != "dataset":
         return []
-    query = select(datasets.c.id).where(datasets.c.experiment_id == plan.datasets[0].experiment_id)
-    others = (await connection.scalars(query)).all()
-    of_others = previews.c.dataset_id.in_(others), previews.c.key.contains(f"/{GRIDS}", autoescape=True)
-    await connection.execute(previews.delete().where(*of_others))
-    return others
+    return (await connection.execute(FORGET_GRIDS, {"dataset": plan.id, "folder": f"/{GRIDS}"})).all()
 
 
 async def _require_no_other_reader(connection: AsyncConnection, plan: DeletionPlan) -> None:

@@ -17,7 +17,6 @@ from service.plan.timing import Timing
 from service.plan.tone import Colormap, ToneMode, ToneSpec
 from service.routers.http.fields import (
     EXAMPLE_DATASET_ID,
-    EXAMPLE_EXPERIMENT_ID,
     MAX_INT64,
     Moment,
     RequestModel,
@@ -25,6 +24,7 @@ from service.routers.http.fields import (
     at_most,
 )
 
+OTHER_DATASET_ID = "0197a3c2-a1c0-7d2f-b3c4-15f2e8a9d7b3"
 # A century.
 MAX_SECONDS = 3_155_760_000
 EXAMPLE_CROP: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
@@ -165,7 +165,7 @@ class GridModel(RequestModel):
     or share `width` and `height`; their sides are even."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"dataset_ids": [EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_ID], "columns": 2}]}
+        json_schema_extra={"examples": [{"dataset_ids": [EXAMPLE_DATASET_ID, OTHER_DATASET_ID], "columns": 2}]}
     )
     dataset_ids: Annotated[list[UUID], at_most(MAX_PANELS)] = Field(
         min_length=2, max_length=MAX_PANELS, description="the datasets, in the order of the panels"

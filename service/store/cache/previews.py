@@ -35,7 +35,7 @@ INSERT_TASK = text("""
     INSERT INTO tasks (id, kind, dataset_id, payload, owner, needs, frames)
     VALUES (:id, 'preview', :dataset, :payload, :owner, :needs, :frames)
 """).bindparams(bindparam("payload", type_=JSONB))
-SELECT_FORMATS = text("SELECT formats FROM datasets WHERE id = :dataset")
+SELECT_FORMATS = text("SELECT DISTINCT unnest(formats) FROM datasets WHERE id = ANY(:datasets)")
 # A render may be deleted while a frame of its video is made.
 UPSERT_PREVIEW = text("""
     INSERT INTO previews (key, dataset_id, render_id, sha256, bytes, transient)
@@ -104,9 +104,9 @@ async def enqueue_preview(connection: AsyncConnection, preview: Preview, owner: 
         return TaskId(found["id"])
     await require_room(connection, owner)
     task = TaskId(new_uuid())
-    formats = preview.formats or await connection.scalar(SELECT_FORMATS, {"dataset": preview.dataset})
+    formats = preview.formats or list(await connection.scalars(SELECT_FORMATS, {"datasets": list(preview.datasets)}))
     values = {"id": task, "dataset": preview.dataset, "payload": preview.to_json(), "owner": owner}
-    needs = sorted({*needs_of_preview(preview.picture, formats or ()), *preview.needs})
+    needs = sorted({*needs_of_preview(preview.picture, formats), *preview.needs})
     values |= {"needs": needs, "frames": preview.frame_count}
     await connection.execute(INSERT_TASK, values)
     await queue.wake_workers(connection)

@@ -54,6 +54,7 @@ SELECT_RECENT_STATS = text("""
         WHERE s.content_key = c.content_key LIMIT 1) r
     WHERE r.options ->> 'codec' = :codec AND coalesce(r.options ->> 'effort', 'balanced') = :effort
         AND coalesce((r.options #>> '{bins,size}')::int, jsonb_array_length(r.options #> '{grid,panels}'), 1) = :sources
+        AND r.options ? 'grid' = :is_grid
     ORDER BY (r.options ->> 'width')::int = :width AND (r.options ->> 'height')::int = :height DESC, c.created_at DESC
     LIMIT 50
 """)
@@ -147,7 +148,12 @@ async def list_render_segments(connection: AsyncConnection, render: UUID) -> lis
 
 async def recent_stats(connection: AsyncConnection, options: RenderOptions) -> list[SegmentStats]:
     """Recent segments of the same codec, effort, and size of bins or grids; those of the same frame size first."""
-    values = {"codec": options.codec, "effort": options.effort, "sources": options.sources_per_output}
+    values = {
+        "codec": options.codec,
+        "effort": options.effort,
+        "sources": options.sources_per_output,
+        "is_grid": options.grid is not None,
+    }
     values |= {"width": options.width, "height": options.height}
     return [SegmentStats(**row) for row in (await connection.execute(SELECT_RECENT_STATS, values)).mappings()]
 

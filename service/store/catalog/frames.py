@@ -3,7 +3,7 @@
 import sys
 import zlib
 from array import array
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -63,7 +63,7 @@ def stream_frames(
     selection: Selection,
     gaps: Gaps,
     deinterlace: Deinterlace = "off",
-) -> AsyncIterator[FrameRef]:
+) -> AsyncGenerator[FrameRef]:
     """One FrameRef per source frame that the render reads, in order; `key` is None for a missing one.
 
     `gaps` is RenderPlan's: `none` where no position is without a frame.
@@ -86,7 +86,7 @@ def _bind_values(dataset: DatasetFacts, selection: Selection) -> dict[str, Any]:
 
 async def _stream_by_index(
     connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
-) -> AsyncIterator[FrameRef]:
+) -> AsyncGenerator[FrameRef]:
     async for row in _stream_rows(connection, SELECT_BY_INDEX, _bind_values(dataset, selection)):
         yield _image_frame(row)
 
@@ -97,7 +97,7 @@ async def _stream_with_gaps(
     dataset: DatasetFacts,
     selection: Selection,
     placement: dict[str, int],
-) -> AsyncIterator[FrameRef]:
+) -> AsyncGenerator[FrameRef]:
     expected = selection.start
     async for row in _stream_rows(connection, query, _bind_values(dataset, selection) | placement):
         while expected < row.position:
@@ -126,7 +126,7 @@ def _image_frame(row: Sequence[Any]) -> FrameRef:
 
 async def _video_frames(
     connection: AsyncConnection, dataset: DatasetFacts, selection: Selection, deinterlace: Deinterlace
-) -> AsyncIterator[FrameRef]:
+) -> AsyncGenerator[FrameRef]:
     query = select(sources).where(sources.c.dataset_id == dataset.id).order_by(sources.c.number)
     for row in (await connection.execute(query)).mappings().all():
         times, packets = _picture_places(row)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, Subject
 from service.jobs import queue
-from service.plan.needs import GPU_ENCODER, encoder_need
+from service.plan.needs import GPU_ENCODER, NEEDS_OF_OPTIONS, encoder_need
 from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
 from service.store.cache.eviction import cancel_removals
 from service.store.cache.segments import PLANNED_SEGMENTS, invalidate_entries, set_result
@@ -105,6 +105,14 @@ HAS_UNFINISHED_SEGMENTS = text("""
 """)
 
 
+# Of what the segments need, an assembly needs to know what the options say.
+INSERT_ASSEMBLY = text("""
+    INSERT INTO tasks (id, kind, render_id, needs)
+    SELECT gen_random_uuid(), 'assemble', id, ARRAY(SELECT unnest(needs) INTERSECT SELECT unnest(CAST(:known AS text[])))
+    FROM renders WHERE id = :render
+""")
+
+
 async def create_segment_tasks(connection: AsyncConnection, render: RenderId) -> int:
     """Mark the segments that the cache holds as reused; queue a task for each other one. Returns how many."""
     await connection.execute(MARK_REUSED, {"render": render})
@@ -114,8 +122,7 @@ async def create_segment_tasks(connection: AsyncConnection, render: RenderId) ->
 
 async def enqueue_assembly(connection: AsyncConnection, render: RenderId) -> None:
     """Queue the assembly of a render whose segments are all in the cache."""
-    query = text("INSERT INTO tasks (id, kind, render_id) VALUES (gen_random_uuid(), 'assemble', :render)")
-    await connection.execute(query, {"render": render})
+    await connection.execute(INSERT_ASSEMBLY, {"render": render, "known": list(NEEDS_OF_OPTIONS)})
     await queue.wake_workers(connection)
     await connection.execute(update(renders).where(renders.c.id == render).values(phase="assembling"))
 

@@ -12,7 +12,6 @@ from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 from service.plan.segments import Selection, first_output_of_segment, lead_outputs, output_at
 from service.plan.timing import NOMINAL_RATE, with_elapsed_time
 from service.store.catalog.frames import stream_frames
-from service.store.renders.panels import with_panels
 from service.store.renders.submission import plan_segments
 
 # Source frames of one preview and of those that may be held in its place: a task names them all, and a slot reads them.
@@ -23,7 +22,8 @@ async def plan_output_frame(connection: AsyncConnection, plan: RenderPlan, posit
     """The output frame that shows this position of the dataset; `lead` are the frames before it that the render would
     hold in its place: of its segment, and of those before as many as a segment may look back.
 
-    A render that is paced by capture times is planned from its beginning, because its segments depend on all times.
+    A render that is paced by capture times is planned from its beginning, because its segments depend on all times, and
+    so is a grid, whose panels may hold frames of long before.
     Raises InvalidRequest, for the parameter `index`, if the position is not rendered, and for bins that are too large.
     """
     output = output_at(plan.selection, position)
@@ -31,7 +31,7 @@ async def plan_output_frame(connection: AsyncConnection, plan: RenderPlan, posit
     if size > MAX_FRAMES:
         detail = f"a preview combines at most {MAX_FRAMES} frames: look at it with a smaller decimation_factor"
         raise invalid_field("#/decimation_factor", detail, "too_many_frames")
-    if plan.options.timing:
+    if plan.options.timing or plan.beside:
         before, shown = await _find_in_segments(connection, plan, output, size)
     else:
         first = _first_needed(plan, output)
@@ -82,8 +82,8 @@ def _stream_part(connection: AsyncConnection, plan: RenderPlan, first: int, last
     part = Selection(begin, stop, whole.step, whole.binned)
     frames = stream_frames(connection, plan.dataset, part, plan.gaps, plan.options.deinterlace)
     if plan.options.overlay and plan.options.overlay.elapsed:
-        frames = _with_elapsed_time(connection, frames, plan, first)
-    return with_panels(connection, frames, plan, part) if plan.beside else frames
+        return _with_elapsed_time(connection, frames, plan, first)
+    return frames
 
 
 async def _with_elapsed_time(

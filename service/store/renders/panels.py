@@ -1,8 +1,8 @@
 """The frames of a grid: beside each frame of its first dataset, those of the others that are in step with it."""
 
 from array import array
-from bisect import bisect_left
-from collections.abc import AsyncIterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -24,10 +24,12 @@ SELECT_CAPTURE_TIMES = text("""
 class PanelFrames(Protocol):
     """The frames of one panel after the first."""
 
-    async def beside(self, frames: Sequence[FrameRef]) -> Sequence[FrameRef]:
+    async def frames_in_step(self, frames: Sequence[FrameRef]) -> Sequence[FrameRef]:
         """For each of these frames of the first dataset, which follow those of the last call, the one in step with it;
         without a `key` if there is none."""
         ...
+
+    async def close(self) -> None: ...
 
 
 async def with_panels(
@@ -37,12 +39,16 @@ async def with_panels(
     grid = plan.options.grid
     assert grid is not None
     panels = [_panel_frames(connection, dataset, plan, selection) for dataset in plan.beside]
-    async for batch in _batches(frames):
-        columns = [await panel.beside(batch) for panel in panels]
-        for place, frame in enumerate(batch):
-            yield frame
-            for number, column in enumerate(columns, 1):
-                yield replace(column[place], panel=number)
+    try:
+        async for batch in _batches(frames):
+            columns = [await panel.frames_in_step(batch) for panel in panels]
+            for place, frame in enumerate(batch):
+                yield frame
+                for number, column in enumerate(columns, 1):
+                    yield replace(column[place], panel=number)
+    finally:
+        for panel in panels:
+            await panel.close()
 
 
 def _panel_frames(
@@ -58,11 +64,14 @@ def _panel_frames(
 class FramesByPosition:
     """Those at the same position of their dataset."""
 
-    def __init__(self, frames: AsyncIterator[FrameRef]) -> None:
+    def __init__(self, frames: AsyncGenerator[FrameRef]) -> None:
         self._frames = frames
         self._next: FrameRef | None = None
 
-    async def beside(self, frames: Sequence[FrameRef]) -> Sequence[FrameRef]:
+    async def close(self) -> None:
+        await self._frames.aclose()
+
+    async def frames_in_step(self, frames: Sequence[FrameRef]) -> Sequence[FrameRef]:
         return [await self._at(frame.index) for frame in frames]
 
     async def _at(self, position: int) -> FrameRef:
@@ -74,14 +83,23 @@ class FramesByPosition:
 
 
 class FramesByCaptureTime:
-    """Those with the nearest capture time; of two that are as near, the earlier one."""
+    """Those with the nearest capture time; of two that are as near, the earlier one.
+
+    Cameras that count whole seconds give several frames the same time: the second of them is shown with the second.
+    """
 
     def __init__(self, connection: AsyncConnection, dataset: PlannedDataset, grid: Grid) -> None:
         self._connection, self._dataset, self._within = connection, dataset.facts.id, grid.within_us
         self._times: array[int] | None = None
         self._indexes: array[int] = array("q")
+        # The capture time of the last frame of the first dataset, and how many before it have the same.
+        self._captured: int | None = None
+        self._rank = 0
 
-    async def beside(self, frames: Sequence[FrameRef]) -> Sequence[FrameRef]:
+    async def close(self) -> None:
+        self._times = None
+
+    async def frames_in_step(self, frames: Sequence[FrameRef]) -> Sequence[FrameRef]:
         times = await self._capture_times()
         wanted = [self._nearest(times, frame.captured) for frame in frames]
         found = await list_timed_frames(
@@ -105,12 +123,15 @@ class FramesByCaptureTime:
     def _nearest(self, times: "array[int]", captured: int | None) -> int | None:
         if captured is None:
             return None
+        self._rank = self._rank + 1 if captured == self._captured else 0
+        self._captured = captured
         place = bisect_left(times, captured)
         near = [each for each in (place - 1, place) if 0 <= each < len(times)]
         best = min(near, key=lambda each: abs(times[each] - captured), default=None)
         if best is None or (self._within is not None and abs(times[best] - captured) > self._within):
             return None
-        return self._indexes[best]
+        first, stop = bisect_left(times, times[best]), bisect_right(times, times[best])
+        return self._indexes[min(first + self._rank, stop - 1)]
 
 
 async def _batches(frames: AsyncIterator[FrameRef]) -> AsyncIterator[list[FrameRef]]:

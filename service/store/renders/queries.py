@@ -14,7 +14,7 @@ from service.plan.render_plan import PIPELINE_VERSION, FrameRef, RenderOptions, 
 from service.store.database import Caller
 from service.store.fleet import NEEDS_NOW, OBSTACLE
 from service.store.keyset import PageRequest, fetch_page
-from service.store.tables import datasets, render_presets, renders, requesters, segments
+from service.store.tables import datasets, render_panels, render_presets, renders, requesters, segments
 
 # What `lifecycle.remake_render` calls the video, as opposed to the files beside it.
 VIDEO_FILE = "video"
@@ -49,10 +49,13 @@ async def count_renders(connection: AsyncConnection, conditions: RenderFilter) -
 
 
 def _apply_filter(query: Select[Any], conditions: RenderFilter) -> Select[Any]:
-    for name in ("status", "experiment_id", "dataset_id"):
+    for name in ("status", "experiment_id"):
         value = getattr(conditions, name)
         if value is not None:
             query = query.where(renders.c[name] == value)
+    if (dataset := conditions.dataset_id) is not None:
+        grids = select(render_panels.c.render_id).where(render_panels.c.dataset_id == dataset)
+        query = query.where((renders.c.dataset_id == dataset) | renders.c.id.in_(grids))
     if conditions.preset_id is not None:
         named = select(render_presets.c.render_id).where(render_presets.c.preset_id == conditions.preset_id)
         query = query.where(renders.c.id.in_(named))

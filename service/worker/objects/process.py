@@ -27,6 +27,8 @@ class ObjectProcess:
         self._control: Connection | None = None
         self._has_answered, self._started_at = False, 0.0
         self._start_watch: StartWatch | None = None
+        # Messages whose answers are still to come: those to a process that starts.
+        self._unanswered = 0
         self._asking = threading.Lock()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix=name)
 
@@ -57,6 +59,7 @@ class ObjectProcess:
         )
         self._process.start()
         self._has_answered, self._started_at = False, time.monotonic()
+        self._unanswered = 0
         self._start_watch = StartWatch(self._process.pid) if self._process.pid else None
         theirs.close()
 
@@ -67,9 +70,10 @@ class ObjectProcess:
     async def is_responsive(self) -> bool:
         """Whether it works: a stopped one would be why its codec process seems to hang. It has time to start, unless it
         does nothing. To be asked every few seconds."""
-        if not self._has_answered and time.monotonic() - self._started_at < START_TIMEOUT_S:
-            return self._start_watch is None or not self._start_watch.is_stalled()
-        return await self._ask_on_thread(Ping(), PING_TIMEOUT_S)
+        if await self._ask_on_thread(Ping(), PING_TIMEOUT_S):
+            return True
+        starts = not self._has_answered and time.monotonic() - self._started_at < START_TIMEOUT_S
+        return starts and (self._start_watch is None or not self._start_watch.is_stalled())
 
     async def _ask_on_thread(self, message: Grant | Ping, timeout_s: float | None) -> bool:
         """On threads of its own: those that wait for a process that was stopped keep nobody else waiting."""
@@ -83,9 +87,12 @@ class ObjectProcess:
             if (control := self._control) is None:
                 return True
             control.send(message)
-            answered = control.poll(timeout_s) and isinstance(control.recv(), Done)
-            self._has_answered |= answered
-            return answered
+            self._unanswered += 1
+            while self._unanswered:
+                if not control.poll(timeout_s) or not isinstance(control.recv(), Done):
+                    return False
+                self._unanswered, self._has_answered = self._unanswered - 1, True
+            return True
         except (EOFError, OSError):
             return True
         finally:

@@ -171,7 +171,7 @@ class SlotExecutor:
     def _render_segment(self, command: RenderSegment, supervisor: SupervisorLink) -> Outcome:
         plan, stats = command.plan, self._fetcher.stats
         objects_before, bytes_before = stats.objects, stats.bytes
-        with self._fetcher.prefetch(plan.bucket, plan.frames, self._config.prefetch_mb << 20) as reader:
+        with self._fetcher.prefetch(plan.bucket, plan.frames_to_read(), self._config.prefetch_mb << 20) as reader:
             device = self._gpu.get_device(command.gpu, command.gpu_disabled_reason)
             sources = self._fetcher.source_opener(plan.bucket)
             report_progress = self._require_objects_before(supervisor)

@@ -104,7 +104,7 @@ class PreviewRenderer:
     def _render_output_frame(self, preview: RenderedPreview) -> Picture:
         plan = preview.plan
         sources = self.fetcher.source_opener(plan.bucket)
-        with self.fetcher.prefetch(plan.bucket, plan.frames, self.window_bytes) as reader:
+        with self.fetcher.prefetch(plan.bucket, plan.frames_to_read(), self.window_bytes) as reader:
             found = render_output_frame(plan, reader, sources, self.watch)
         return Picture(found.png, found.transient)
 

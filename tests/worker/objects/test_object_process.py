@@ -250,6 +250,23 @@ async def test_a_process_that_hangs_while_it_starts(process: ObjectProcess, monk
     connection.close()
 
 
+async def test_a_process_that_has_nothing_to_do_is_left_alone(
+    process: ObjectProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for a first command, which may take hours to come."""
+    monkeypatch.setattr("service.worker.start_watch.STALL_S", 0.5)
+    connection: Connection = process.attach()
+    async with asyncio.timeout(60):
+        while not process._has_answered:
+            await process.is_responsive()
+    for _ in range(15):
+        await asyncio.sleep(0.2)
+        assert await process.is_responsive()
+    store = RemoteObjectStore(ObjectClient(connection), BUCKET)
+    await process.grant(grant_of(SEGMENT))
+    assert await is_allowed(store, "get", "frames/own.jpg")
+
+
 async def test_a_dead_process_is_noticed_by_those_who_wait(process: ObjectProcess) -> None:
     _, reader = connect(process)
     await process.grant(grant_of(SEGMENT))

@@ -13,6 +13,9 @@ STATEMENTS = (
     )""",
     "CREATE INDEX ix_render_panels_dataset_id ON render_panels (dataset_id)",
     "ALTER TABLE render_panels ENABLE ROW LEVEL SECURITY",
+    """CREATE POLICY render_panels_read ON render_panels FOR SELECT TO reelmill_caller
+        USING (EXISTS (SELECT FROM renders r WHERE r.id = render_id))""",
+    "GRANT SELECT ON render_panels TO reelmill_caller",
     "ALTER TABLE removals DROP CONSTRAINT removals_prefix_check",
     r"""ALTER TABLE removals ADD CONSTRAINT removals_prefix_check CHECK (
         prefix ~ '^renders/[0-9a-f-]{36}/$' OR prefix ~ '^(frames|previews)/[0-9a-f-]{36}/([0-9a-f-]{36}/)?$'
