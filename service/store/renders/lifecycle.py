@@ -108,7 +108,8 @@ HAS_UNFINISHED_SEGMENTS = text("""
 # Of what the segments need, an assembly needs to know what the options say.
 INSERT_ASSEMBLY = text("""
     INSERT INTO tasks (id, kind, render_id, needs)
-    SELECT gen_random_uuid(), 'assemble', id, ARRAY(SELECT unnest(needs) INTERSECT SELECT unnest(CAST(:known AS text[])))
+    SELECT gen_random_uuid(), 'assemble', id,
+        ARRAY(SELECT unnest(needs) INTERSECT SELECT unnest(CAST(:known AS text[])))
     FROM renders WHERE id = :render
 """)
 

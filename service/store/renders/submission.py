@@ -16,7 +16,7 @@ from service.plan.estimate import Estimate, Workload, estimate
 from service.plan.facts import RenderLimits
 from service.plan.needs import needs_of_segments
 from service.plan.planning import RenderPlan
-from service.plan.render_plan import PIPELINE_VERSION, SegmentPlan, content_keys
+from service.plan.render_plan import PIPELINE_VERSION, FrameRef, SegmentPlan, content_keys
 from service.plan.segments import split_into_segments
 from service.plan.timing import retime, with_elapsed_time
 from service.store import workers
@@ -256,7 +256,9 @@ async def _estimate(connection: AsyncConnection, plan: RenderPlan, uncached: int
 def plan_segments(connection: AsyncConnection, plan: RenderPlan) -> AsyncIterator[SegmentPlan]:
     """The segments of the render, whose frames have the times that the options need."""
     options = plan.options
-    frames = stream_frames(connection, plan.dataset, plan.selection, plan.gaps, options.deinterlace)
+    frames: AsyncIterator[FrameRef] = stream_frames(
+        connection, plan.dataset, plan.selection, plan.gaps, options.deinterlace
+    )
     if options.timing:
         frames = retime(frames, options.timing, options)
     if options.overlay and options.overlay.elapsed:

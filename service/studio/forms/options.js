@@ -27,7 +27,7 @@ export const optionGroups = (groups, form) => h("div", { class: "options", key: 
  * @param {string} name @param {any} problem @returns {string | undefined} */
 function reasonOf(name, problem) {
   const pointer = `#/${name.replaceAll(".", "/")}`;
-  const isOf = (/** @type {string | undefined} */ place) => place && (pointer === place || pointer.startsWith(`${place}/`));
+  const isOf = (/** @type {string | undefined} */ place) => place && (`${pointer}/`.startsWith(`${place}/`) || place.startsWith(`${pointer}/`));
   return problem?.errors?.find((/** @type {any} */ each) => isOf(each.pointer))?.detail;
 }
 
@@ -77,15 +77,14 @@ function entry(name, schema, value, common) {
 /** Any number of choices.
  * @param {Field} field @param {string} value @param {Form} form */
 function several({ name, items, titles }, value, form) {
-  const chosen = new Set(value.split(","));
-  const toggle = (/** @type {string} */ each, /** @type {boolean} */ on) => {
-    const next = (items ?? []).filter((one) => (one === each ? on : chosen.has(one)));
-    form.change({ [name]: next.join(",") });
-  };
+  const chosen = value.split(",").filter((each) => items?.includes(each));
+  // In the order in which they were chosen: panels of a grid have one.
+  const toggle = (/** @type {string} */ each, /** @type {boolean} */ on) =>
+    form.change({ [name]: (on ? [...chosen, each] : chosen.filter((one) => one !== each)).join(",") });
   const choices = (items ?? []).map((/** @type {string} */ each) => {
     const onchange = (/** @type {any} */ event) => toggle(each, event.target.checked);
     return h("label", { class: "check", key: each },
-      h("input", { type: "checkbox", checked: chosen.has(each), onchange }), titles ? h("bdi", null, titles[each]) : each.replaceAll("_", " "));
+      h("input", { type: "checkbox", checked: chosen.includes(each), onchange }), titles ? h("bdi", null, titles[each]) : each.replaceAll("_", " "));
   });
   return h("div", { class: "several", role: "group", "aria-labelledby": `${name}-label` }, choices);
 }

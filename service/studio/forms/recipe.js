@@ -83,12 +83,12 @@ export function offerPanels(fields, datasets, own) {
   field.titles = Object.fromEntries(others.map((each) => [each.id, each.name]));
 }
 
-/** With this dataset as the first of its grid, if there is one.
- * @param {any} options @param {string} own */
-export function leadBy(options, own) {
-  if (!options.grid) return options;
-  const others = (options.grid.dataset_ids ?? []).filter((/** @type {string} */ each) => each !== own);
-  return { ...options, grid: { ...options.grid, dataset_ids: [own, ...others] } };
+/** With this dataset as the first of its grid; without a grid if no other one that is offered is chosen.
+ * @param {Field[]} fields @param {any} options @param {string} own */
+export function leadBy(fields, { grid, ...options }, own) {
+  const offered = fields.find(({ name }) => name === "grid.dataset_ids")?.items ?? [];
+  const others = (grid?.dataset_ids ?? []).filter((/** @type {string} */ each) => offered.includes(each));
+  return others.length ? { ...options, grid: { ...grid, dataset_ids: [own, ...others] } } : options;
 }
 
 /** By names with dots, without what is null.

@@ -7,12 +7,16 @@ const TRIES = 30;
 // As the status of a render says them, and the request for a preview takes them.
 const SAME = ["codec", "width", "height", "changed", "corrupt", "mismatch", "background", "rotate", "deinterlace"];
 
+// Of a request; the others are those of a preview. A grid is asked for anew: each panel has a tone of its own.
+const NOT_OF_PICTURES = new Set(["experiment_id", "dataset_id", "quality", "effort", "device", "priority", "keep_days", "container", "outputs", "dry_run"]);
+
 /**
  * Gaps are not counted: a position is the index of a frame in its dataset.
  * @param {Api.VideoStatus & {request: any}} render @param {import("./receipt.js").Line} line @param {import("./receipt.js").Line} [first] of the video
  */
 export function previewOf({ options, request }, line, first) {
-  const { overlay, bins, crop, grid } = options, tone = grid ? null : options.tone, source = line.substituted_from ?? line.source;
+  if (options.grid) return { index: line.source, body: Object.fromEntries(Object.entries(request).filter(([name]) => !NOT_OF_PICTURES.has(name))) };
+  const { tone, overlay, bins, crop } = options, source = line.substituted_from ?? line.source;
   const begin = bins ? source : Math.min(first?.source ?? source, source);
   return {
     index: source,
@@ -24,8 +28,6 @@ export function previewOf({ options, request }, line, first) {
       ...(bins ? { decimation_factor: bins.size, decimation_mode: bins.mode } : {}),
       ...(tone ? { tone: { mode: "fixed", low: tone.low, high: tone.high, gamma: tone.gamma, colormap: tone.colormap, inverse: tone.inverse } } : {}),
       ...(overlay ? { overlay: overlayOf(overlay) } : {}),
-      // Each panel of a grid has a tone of its own, which the service finds again.
-      ...(grid ? { grid: request.grid, tone: request.tone, missing: options.missing } : {}),
     },
   };
 }

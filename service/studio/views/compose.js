@@ -73,7 +73,7 @@ export function open({ route, session, update, signal, go, may }) {
   }
 
   const fields = () => state.groups.flatMap(([, each]) => each);
-  const options = () => leadBy(optionsOf(fields(), state.route.query), id);
+  const options = () => leadBy(fields(), optionsOf(fields(), state.route.query), id);
   const body = () => ({ experiment_id: state.dataset.experiment_id, dataset_id: id, ...options() });
   /** @param {number} frame */
   const lastAtMost = (frame) => Math.max(Math.min(frame, (state.dataset?.frame_count ?? 1) - 1), 0);
