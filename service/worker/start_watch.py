@@ -1,9 +1,9 @@
-"""Tells a process that hangs while it starts from one that is slow, on a machine that is busy."""
+"""Tells a process that hangs while it starts from one that is slow, on a machine or a disk that is busy."""
 
 import time
 from pathlib import Path
 
-# A process that starts and has neither run nor waited for a core for so long hangs.
+# A process that starts, and for so long has neither run nor waited for a core or a disk, hangs.
 STALL_S = 12.0
 
 
@@ -11,20 +11,21 @@ class StartWatch:
     """Watches one process from its start on. Ask it at least every few seconds."""
 
     def __init__(self, pid: int) -> None:
-        self._schedstat = Path(f"/proc/{pid}/schedstat")
-        self._activity, self._active_at = self._read_activity(), time.monotonic()
+        self._stat = Path(f"/proc/{pid}/stat")
+        self._spent, self._active_at = self._read_spent(), time.monotonic()
 
     def is_stalled(self) -> bool:
-        """Never true where the kernel does not count (schedstat), or of a process that has ended."""
-        activity = self._read_activity()
-        if activity is None or activity != self._activity:
-            self._activity, self._active_at = activity, time.monotonic()
+        """Never true of a process that has ended, or that cannot be looked at."""
+        spent = self._read_spent()
+        if spent is None or spent != self._spent:
+            self._spent, self._active_at = spent, time.monotonic()
         return time.monotonic() - self._active_at >= STALL_S
 
-    def _read_activity(self) -> tuple[int, int] | None:
-        """Nanoseconds for which its main thread has run, and for which it was ready and waited for a core."""
+    def _read_spent(self) -> tuple[int, int] | None:
+        """Clock ticks that it has spent for itself and in the kernel; None if it is about to run or waits for a disk:
+        proc(5), `state`, `utime` and `stime`."""
         try:
-            ran, waited, _ = self._schedstat.read_text().split()
-        except (OSError, ValueError):
+            state, *numbers = self._stat.read_text().rpartition(")")[2].split()
+            return None if state in "RD" else (int(numbers[10]), int(numbers[11]))
+        except (OSError, ValueError, IndexError):
             return None
-        return int(ran), int(waited)

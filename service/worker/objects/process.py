@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 
@@ -18,18 +19,33 @@ SPAWN_CONTEXT = multiprocessing.get_context("spawn")
 PING_TIMEOUT_S, START_TIMEOUT_S = 5.0, 60.0
 
 
+@dataclass(slots=True)
+class ControlLine:
+    """The connection to one process, and how many messages it has not answered: it may still start."""
+
+    connection: Connection
+    unanswered: int = 0
+
+    def receive_answer(self, deadline: float | None) -> bool:
+        """The next answer; false if there is none by then (a time of the monotonic clock). Raises EOFError, OSError."""
+        left_s = None if deadline is None else max(deadline - time.monotonic(), 0)
+        if not self.connection.poll(left_s) or not isinstance(self.connection.recv(), Done):
+            return False
+        self.unanswered -= 1
+        return True
+
+
 class ObjectProcess:
     """The object process of one slot. It outlives the codec processes that it serves."""
 
     def __init__(self, config: ObjectsConfig, name: str) -> None:
         self._config, self._name = config, name
         self._process: multiprocessing.process.BaseProcess | None = None
-        self._control: Connection | None = None
+        self._control: ControlLine | None = None
         self._has_answered, self._started_at = False, 0.0
         self._start_watch: StartWatch | None = None
-        # Messages whose answers are still to come: those to a process that starts.
-        self._unanswered = 0
-        self._asking = threading.Lock()
+        # One question at a time; what is sent between, such as a new codec process, does not wait for the answer.
+        self._asking, self._sending = threading.Lock(), threading.Lock()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix=name)
 
     @property
@@ -46,20 +62,20 @@ class ObjectProcess:
             self._start()
         assert self._process is not None and self._process.pid is not None and self._control is not None
         ours, theirs = SPAWN_CONTEXT.Pipe()
-        with suppress(OSError), ours, self._asking:  # if it has just ended, the codec process notices
-            self._control.send(Attach())
-            send_handle(self._control, ours.fileno(), self._process.pid)
+        with suppress(OSError), ours, self._sending:  # if it has just ended, the codec process notices
+            self._control.connection.send(Attach())
+            send_handle(self._control.connection, ours.fileno(), self._process.pid)
         return theirs
 
     def _start(self) -> None:
         self.kill()
-        self._control, theirs = SPAWN_CONTEXT.Pipe()
+        connection, theirs = SPAWN_CONTEXT.Pipe()
+        self._control = ControlLine(connection)
         self._process = SPAWN_CONTEXT.Process(
             target=main, args=(self._config, theirs, os.getpid()), name=f"{self._name}-objects"
         )
         self._process.start()
         self._has_answered, self._started_at = False, time.monotonic()
-        self._unanswered = 0
         self._start_watch = StartWatch(self._process.pid) if self._process.pid else None
         theirs.close()
 
@@ -81,17 +97,19 @@ class ObjectProcess:
 
     def _ask(self, message: Grant | Ping, timeout_s: float | None = None) -> bool:
         """Whether the process has answered. One that has ended needs no answer: its codec process notices."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         if not self._asking.acquire(timeout=-1 if timeout_s is None else timeout_s):
             return False
         try:
             if (control := self._control) is None:
                 return True
-            control.send(message)
-            self._unanswered += 1
-            while self._unanswered:
-                if not control.poll(timeout_s) or not isinstance(control.recv(), Done):
+            with self._sending:
+                control.connection.send(message)
+            control.unanswered += 1
+            while control.unanswered:
+                if not control.receive_answer(deadline):
                     return False
-                self._unanswered, self._has_answered = self._unanswered - 1, True
+                self._has_answered = True
             return True
         except (EOFError, OSError):
             return True

@@ -94,8 +94,13 @@ class SlotProcess:
         if self._process is not None and self._process.is_alive():
             self.kill()  # its object process has ended
             await self._wait_exit()
+        clock = asyncio.get_running_loop().time
+        self.last_progress_at = clock() + START_TIMEOUT_S  # a task that waits for it does not hang
         ours, theirs = SPAWN_CONTEXT.Pipe()
-        objects_end = self._prepare_objects().attach()
+        try:
+            objects_end = self._prepare_objects().attach()
+        except OSError as error:  # no room for working files
+            raise SlotDied(f"the slot could not be started: {first_line(error)}", "slot_killed") from error
         config = replace(self.config.codec, scratch=self._scratch)
         arguments = (config, theirs, objects_end, os.getpid(), self._current)
         self._process = SPAWN_CONTEXT.Process(target=self._run, args=arguments, name=f"slot-{self.number}")
@@ -106,6 +111,7 @@ class SlotProcess:
             self._channel.close()
         self._channel = SlotChannel(ours, self._process)
         self.sandbox_gaps = (await self._receive_ready(self._channel)).sandbox_gaps
+        self.last_progress_at = clock()
 
     async def _receive_ready(self, channel: SlotChannel) -> SlotReady:
         try:
