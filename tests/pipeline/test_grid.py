@@ -9,7 +9,7 @@ import pytest
 from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import RenderFailed, SegmentResult
 from service.pipeline.segment import render_segment
-from service.plan.colour import JPEG_COLOUR
+from service.plan.colour import JPEG_COLOUR, SDR_COLOUR
 from service.plan.grid import Grid, Panel
 from service.plan.overlay import Overlay
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
@@ -167,6 +167,34 @@ def test_panels_of_source_videos_beside_image_frames() -> None:
     (picture,) = decode_pictures(result.data)
     assert [media.read_number(panel_of(picture, place)) for place in (0, 1)] == [9, 3]
     assert result.reports[0].outcome == "ok", result.reports
+
+
+def test_a_slow_camera_is_read_and_decoded_once(objects: dict[str, bytes]) -> None:
+    refs = tuple(ref for n in range(4) for ref in (FrameRef(n, f"a{n}"), FrameRef(n // 2, f"b{n // 2}", panel=1)))
+    store, plan = MemoryObjects(objects), SegmentPlan(0, 0, "b", grid_options(2, height=HEIGHT), refs)
+    render_segment(plan, store, store, FrameWatch())
+    assert store.read_keys == ["a0", "b0", "a1", "a2", "b1", "a3"] == [ref.key for ref in plan.frames_to_read()]
+
+
+def test_each_panel_follows_its_own_policy(objects: dict[str, bytes]) -> None:
+    """Also where none of them can be shown: one panel holds what it had, the other is black."""
+    frames: list[list[str | None]] = [["a0", "b0"], [None, "broken"], ["broken", None]]
+    settings = grid_options(2, height=HEIGHT, missing="black", corrupt="hold")
+    _, second, third = decode_pictures(render(objects, frames, settings).data)
+    assert not panel_of(second, 0).any() and np.array_equal(panel_of(second, 1), alone(objects, "b0"))
+    assert np.array_equal(panel_of(third, 0), alone(objects, "a0")) and not panel_of(third, 1).any()
+
+
+def test_lossless_panels_of_interlaced_videos_are_deinterlaced() -> None:
+    """A picture of several sources has no fields."""
+    video = media.video([media.numbered_picture(n, WIDTH, HEIGHT) for n in range(4)])
+    grid = Grid(1, WIDTH, HEIGHT, (Panel("video"), Panel("video")))
+    settings = grid_options(2, columns=1, grid=grid, form="yuv420p", colour=SDR_COLOUR, deinterlace="on")
+    settings = replace(settings, width=WIDTH)
+    store = MemoryObjects({"v": video})
+    refs = (FrameRef(1, "v", pts=512), FrameRef(2, "v", pts=1024, panel=1))
+    (report,) = render_segment(SegmentPlan(0, 0, "b", settings, refs), store, store, FrameWatch()).reports
+    assert report.outcome == "ok" and not any("fields kept" in each for each in report.conversions), report.conversions
 
 
 def test_a_barred_frame_is_one_of_its_panel(objects: dict[str, bytes]) -> None:

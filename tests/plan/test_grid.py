@@ -23,6 +23,8 @@ SECOND = replace(FRAMES, id=UUID(int=3), name="Süd-Kamera", digest="e", width=6
 THIRD = replace(FRAMES, id=UUID(int=4), name="third", digest="f")
 VIDEO = replace(FRAMES, id=UUID(int=5), name="clip", kind="video", captured=None, formats=("h264",))
 HDR = Colour(9, 9, SMPTE2084)
+DEEP_FRAMES = replace(FRAMES, levels=DEEP, pixel_formats={"gray16le": 900})
+DEEP_OTHER = replace(DEEP_FRAMES, id=UUID(int=8), name="other")
 
 
 def facts(*datasets: DatasetFacts, **others: Any) -> RenderFacts:
@@ -122,9 +124,21 @@ def test_the_key_changes_with_each_dataset_and_with_what_brings_frames_together(
     assert plan_of(FRAMES, SECOND, within_seconds=1).key == plan_of(FRAMES, SECOND).key, "it is for capture times"
 
 
+def test_the_key_tells_apart_what_the_gaps_of_another_panel_are() -> None:
+    """They move its frames, also where the first dataset has none."""
+    gapped = replace(SECOND, number_first=0, number_stride=1, first_gap=7, gap_frames=3)
+    keys = {plan_of(FRAMES, gapped, changes={"missing": "black", "gaps": gaps}).key for gaps in ("numbers", "none")}
+    assert len(keys) == 2
+
+
 @pytest.mark.parametrize(
     ("datasets", "changes", "grid", "pointer"),
     [
+        ((replace(FRAMES, width=None), SECOND), {}, {}, "#/grid/dataset_ids/0"),
+        ((FRAMES, replace(SECOND, height=None, frame_count=0)), {}, {}, "#/grid/dataset_ids/1"),
+        ((replace(FRAMES, frame_count=0), SECOND), {}, {}, "#/grid/dataset_ids/0"),
+        ((FRAMES, replace(SECOND, gap_frames=1, number_stride=1)), {"missing": "fail"}, {}, "#/grid/dataset_ids/1"),
+        ((DEEP_FRAMES, DEEP_OTHER), {"codec": "ffv1"}, {"labels": True}, "#/grid/labels"),
         ((FRAMES, replace(SECOND, state="failed", error="no")), {}, {}, "#/grid/dataset_ids/1"),
         ((replace(FRAMES, state="empty"), SECOND), {}, {}, "#/grid/dataset_ids/0"),
         ((FRAMES, replace(SECOND, bucket="other")), {}, {}, "#/grid/dataset_ids/1"),
@@ -142,6 +156,11 @@ def test_what_cannot_be_a_grid(
     with pytest.raises(InvalidRequest) as refused:
         plan(replace(request(*datasets, **grid), **changes), facts(*datasets, pixel_size_um=1, cluster=CARD))
     assert refused.value.errors[0].pointer == pointer
+
+
+def test_gaps_of_another_panel_do_not_count_by_capture_time() -> None:
+    gapped = replace(SECOND, gap_frames=1, number_stride=1)
+    assert plan_of(FRAMES, gapped, changes={"missing": "fail"}, align="captured").options.grid
 
 
 def test_all_panels_count_as_frames_of_the_render() -> None:

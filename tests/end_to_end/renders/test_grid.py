@@ -3,6 +3,7 @@
 import io
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.commands.verify import verify_video
 from tests.pipeline.rendering import decode_pictures
 from tests.support.data import media
 from tests.support.processes import api
@@ -79,6 +81,30 @@ def test_panels_by_position(alice: httpx.Client, experiment: dict[str, Any]) -> 
     lines = api.receipt_lines(alice, status["job_id"])
     assert [line["outcome"] for line in lines] == ["ok"] * 4 + ["partial"] * 8
     assert [member["outcome"] for member in lines[7]["members"]] == ["ok", "missing", "missing"]
+
+
+@pytest.mark.parametrize("many", ["grid", "bins"])
+def test_receipts_of_many_frames_match_their_videos(
+    alice: httpx.Client, experiment: dict[str, Any], many: str, tmp_path: Path
+) -> None:
+    """Their lines have no object of their own, but one for each member."""
+    ids = experiment["dataset_ids"]
+    body = {"experiment_id": experiment["id"], "decimation_factor": 1, "fps": 10, "missing": "black"}
+    body |= {"grid": {"dataset_ids": ids}} if many == "grid" else {"dataset_id": ids[0], "decimation_mode": "mean"}
+    if many == "bins":
+        body["decimation_factor"] = 3
+    job = alice.post("/api/videos/generate", json=body).raise_for_status().json()["job_id"]
+    assert api.wait_until_ended(alice, job)["status"] == "succeeded"
+    for name in ("video", "receipt"):
+        (tmp_path / name).write_bytes(alice.get(f"/api/videos/{job}/{name}").raise_for_status().content)
+    assert verify_video(tmp_path / "video", tmp_path / "receipt")[0]
+
+
+def test_a_list_by_dataset_has_the_grids_that_show_it(alice: httpx.Client, experiment: dict[str, Any]) -> None:
+    first, _, last = experiment["dataset_ids"]
+    status = render(alice, experiment, {"dataset_ids": [first, last]}, frames={"stop": 3}, missing="black")
+    found = alice.get("/api/videos", params={"dataset_id": last}).raise_for_status().json()
+    assert status["job_id"] in [each["job_id"] for each in found]
 
 
 def test_panels_by_capture_time(alice: httpx.Client, experiment: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject, new_uuid
@@ -17,13 +17,13 @@ from service.plan.render_plan import FrameRef
 from service.store.catalog.datasets import DatasetRow, to_dataset_row
 from service.store.catalog.source_access import SourceForbidden
 from service.store.renders import panels
-from service.store.renders.lifecycle import mark_running
+from service.store.renders.lifecycle import enqueue_assembly, mark_running
 from service.store.renders.output_frames import plan_output_frame
 from service.store.renders.queries import load_segment_plan
 from service.store.renders.sources import require_planned_sources, require_sources
 from service.store.renders.submission import plan_segments, write_render
 from service.store.source_rules import parse_sources
-from service.store.tables import datasets, frames
+from service.store.tables import datasets, frames, tasks
 from tests.support.data.database_rows import OPTIONS, add_dataset, render_plan
 from tests.support.servers.databases import fresh_database
 
@@ -33,7 +33,7 @@ BEGIN = datetime(2026, 5, 4, 6, tzinfo=UTC)
 
 async def add_beside(connection: AsyncConnection, first: DatasetRow, seconds: Sequence[float | None]) -> DatasetRow:
     """Another dataset of the experiment, whose frames were captured so many seconds after the beginning."""
-    values = {"id": new_uuid(), "experiment_id": first.experiment_id, "name": "beside", "kind": "frames"}
+    values = {"id": new_uuid(), "experiment_id": first.experiment_id, "name": f"beside {new_uuid()}", "kind": "frames"}
     values |= {"bucket": first.bucket, "prefix": "beside/", "state": "ready", "frame_count": len(seconds)}
     values |= {"width": 64, "height": 48, "digest": "beside"}
     row = (await connection.execute(insert(datasets).values(**values).returning(datasets))).mappings().one()
@@ -103,6 +103,52 @@ def nearest(second: float | None, times: Sequence[float | None], within: int | N
     if not known or (within is not None and min(known)[0] > within):
         return None
     return f"beside/{min(known)[2]}"
+
+
+async def test_frames_of_one_second_are_shown_in_turn(postgres_url: str) -> None:
+    """Cameras that count whole seconds: the second frame of a second is shown with the second."""
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
+        first = await add_dataset(connection, 20)
+        await connection.execute(
+            text("UPDATE frames SET captured_at = CAST(:begin AS timestamptz) + (index / 5) * interval '1 second'"),
+            {"begin": BEGIN},
+        )
+        same = await add_beside(connection, first, [n // 5 for n in range(20)])
+        slower = await add_beside(connection, first, [n // 2 for n in range(8)])
+        for beside, expected in (
+            (same, list(range(20))),
+            (slower, [min(2 * (n // 5) + min(n % 5, 1), 7) for n in range(20)]),
+        ):
+            plan = grid_plan(first, beside, "captured")
+            assert [other.index for _, other in await pairs(connection, plan)] == expected
+            shown = await plan_output_frame(connection, plan, 13)
+            assert shown.frames[1].index == expected[13]
+
+
+async def test_a_segment_knows_the_last_frame_of_each_panel(postgres_url: str) -> None:
+    """However far back it is: a slow camera has none in most segments."""
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
+        first = await add_dataset(connection, 300)
+        plan = grid_plan(first, await add_beside(connection, first, range(10)), "index")
+        plan = replace(plan, options=replace(plan.options, missing="hold"))
+        *_, last = [segment async for segment in plan_segments(connection, plan)]
+        earlier = last.lead_outputs()[0]
+        assert [(ref.panel, ref.key) for ref in earlier] == [(None, None), (1, "beside/9")]
+        assert all(len(refs) == 2 for refs in last.lead_outputs())
+        assert [refs[0].index for refs in last.lead_outputs()[1:]] == [last.frames[0].index - n for n in (4, 3, 2, 1)]
+        preview = await plan_output_frame(connection, plan, 250)
+        assert any(ref.key == "beside/9" for ref in preview.lead)
+
+
+async def test_what_joins_a_grid_must_know_grids(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
+        first = await add_dataset(connection, 10)
+        grid = grid_plan(first, await add_beside(connection, first, range(10)), "index")
+        for plan, needs in ((grid, ["grid"]), (render_plan(first, 1, OPTIONS), [])):
+            render = await write_render(connection, Subject("alice"), plan, {})
+            await enqueue_assembly(connection, render)
+            found = select(tasks.c.needs).where(tasks.c.render_id == render, tasks.c.kind == "assemble")
+            assert await connection.scalar(found) == needs
 
 
 async def test_a_stored_grid_is_what_was_planned(postgres_url: str) -> None:
