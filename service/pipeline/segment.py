@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from av import VideoFrame
 
-from service.pipeline.bins import Binning, member_options
 from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, PIXEL_FORMATS, ColourTags
+from service.pipeline.composites.bins import Binning, member_options
+from service.pipeline.composites.grid import GridComposer, panel_options
 from service.pipeline.cuda.slot_device import SlotDevice
 from service.pipeline.cuda.stages import (
     device_stages,
@@ -29,7 +30,6 @@ from service.pipeline.frame_context import (
     run_stages,
 )
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
-from service.pipeline.grid import GridComposer, panel_options
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.stages import (
     AssumedColourStage,

@@ -1,5 +1,7 @@
 """The tables, for SQLAlchemy Core. Migrations create them, with their row-level security."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -46,6 +48,12 @@ def _shared_table(name: str, document: str) -> Table:
         timestamp_column("created_at"),
         timestamp_column("updated_at"),
     )
+
+
+def _table_of_renders(name: str, *columns: Column[Any]) -> Table:
+    """What renders have: it is deleted with them."""
+    render: Column[Any] = Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True)
+    return Table(name, metadata, render, *columns)
 
 
 experiments = _shared_table("experiments", "metadata")
@@ -170,10 +178,8 @@ renders = Table(
     timestamp_column("finished_at", required=False),
 )
 
-requesters = Table(
+requesters = _table_of_renders(
     "requesters",
-    metadata,
-    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
     Column("subject", Text, primary_key=True, index=True),
     Column("admin", Boolean, nullable=False, server_default=text("false"), comment="asked with the scope admin"),
     Column("priority", Integer, nullable=False, server_default="0"),
@@ -182,28 +188,22 @@ requesters = Table(
     Column("keep_days", Integer, comment="how long it is kept for this requester; null: as all are"),
 )
 
-render_presets = Table(
+render_presets = _table_of_renders(
     "render_presets",
-    metadata,
-    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
     Column("preset_id", UUID(as_uuid=True), primary_key=True, comment="it may have been deleted since"),
     Column("subject", Text, primary_key=True, comment="who named it"),
     Column("name", Text, nullable=False, comment="which it had then"),
     timestamp_column("created_at"),
 )
 
-render_panels = Table(
+# The datasets that a grid shows beside that of its render.
+render_panels = _table_of_renders(
     "render_panels",
-    metadata,
-    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
     Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True, index=True),
-    comment="the datasets that a grid shows beside that of its render",
 )
 
-segments = Table(
+segments = _table_of_renders(
     "segments",
-    metadata,
-    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("first_output", BigInteger, nullable=False),
     Column("content_key", Text, nullable=False),
@@ -384,10 +384,8 @@ maintenance_rounds = Table(
     Column("begun_at", DateTime(timezone=True), nullable=False, comment="when a worker last did it for all"),
 )
 
-webhooks = Table(
+webhooks = _table_of_renders(
     "webhooks",
-    metadata,
-    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
     Column("url", Text, primary_key=True),
     Column("owner", Text, primary_key=True),
     timestamp_column("created_at"),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.pipeline.bins import member_options
 from service.pipeline.colour import IMAGE_COLOUR
+from service.pipeline.composites.bins import member_options
 from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import RenderFailed, SegmentResult
 from service.pipeline.images.decoder import ImageDecoder

@@ -20,9 +20,9 @@ from service.pipeline.segment import render_segment
 from service.pipeline.tone.levels import LevelSampler
 from service.plan.facts import DatasetFacts, RenderFacts, RenderLimits
 from service.plan.formats import Codec
-from service.plan.planning import plan
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
-from service.plan.request import RenderRequest
+from service.plan.requests.planning import plan
+from service.plan.requests.request import RenderRequest
 from service.plan.tone import Levels, Tone
 from tests.pipeline.images.image_kinds import KINDS, Array, ImageKind, refused_tiffs
 from tests.pipeline.rendering import MemoryObjects

@@ -8,9 +8,9 @@ import pytest
 from service.errors import InvalidRequest
 from service.plan.colour import JPEG_COLOUR, SDR_COLOUR, Colour, Hdr, choose_colour
 from service.plan.formats import Codec
-from service.plan.planning import plan
 from service.plan.render_plan import RenderOptions
-from service.plan.request import RenderRequest
+from service.plan.requests.planning import plan
+from service.plan.requests.request import RenderRequest
 from tests.plan.test_request import EXPERIMENT, FRAMES, REQUEST, facts, refusal
 
 PAL, HD = Colour(5, 5, 6), Colour(1, 1, 1)

@@ -13,9 +13,9 @@ from service.plan.colour import JPEG_COLOUR, SDR_COLOUR, SMPTE2084, Colour
 from service.plan.facts import DatasetFacts, RenderFacts
 from service.plan.grid import Grid, GridSpec, Panel
 from service.plan.overlay import OverlaySpec, ScaleBarSpec
-from service.plan.planning import RenderPlan, plan
 from service.plan.render_plan import RenderOptions
-from service.plan.request import RenderRequest
+from service.plan.requests.planning import RenderPlan, plan
+from service.plan.requests.request import RenderRequest
 from service.plan.tone import Tone, ToneSpec
 from tests.plan.test_request import CARD, DEEP, EXPERIMENT, FRAMES, LIMITS
 

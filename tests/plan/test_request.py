@@ -18,9 +18,9 @@ from service.plan.formats import CONTAINERS, PIXEL_FORMATS, Codec, Container, Ef
 from service.plan.geometry import Bins, Crop, CropSpec, DecimationMode
 from service.plan.overlay import Corner, Overlay, OverlaySpec, ScaleBar, ScaleBarSpec, Unit
 from service.plan.placement import DevicePreference
-from service.plan.planning import plan
 from service.plan.render_plan import CPU_ONLY, Backend, FramePolicy, MismatchPolicy, RenderOptions
-from service.plan.request import RenderRequest
+from service.plan.requests.planning import plan
+from service.plan.requests.request import RenderRequest
 from service.plan.segments import FrameRangeSpec, Selection
 from service.plan.timing import Timing
 from service.plan.tone import COLORMAPS, PERCENTS, Levels, Tone, ToneMode, ToneSpec

@@ -11,8 +11,8 @@ from benchmarks.devices.cases import BIN_FRAMES, CAMERA_TONE, PARITY_QUALITY, QU
 from benchmarks.devices.parity import Luma
 from benchmarks.devices.tasks.workbench import CACHED_PICTURES, Workbench
 from service.pipeline import planes
-from service.pipeline.bins import Binning, member_options
 from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, IMAGE_COLOUR
+from service.pipeline.composites.bins import Binning, member_options
 from service.pipeline.encode.encoder import SegmentEncoder
 from service.pipeline.frame_context import FrameContext
 from service.pipeline.picture import Picture

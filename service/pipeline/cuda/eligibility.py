@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from service.pipeline.bins import member_options
+from service.pipeline.composites.bins import member_options
 from service.pipeline.cuda.driver import Samples, ToneCurve
 from service.pipeline.cuda.geometry import SourceGeometry, TransformPlan, plan_bin_transform, plan_transform
 from service.pipeline.frames import Fallback, MediaUnreadable, SizeMismatch, media_faults

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import av
 
-from service.pipeline.bins import member_options
 from service.pipeline.colour import ColourTags
+from service.pipeline.composites.bins import member_options
 from service.pipeline.cuda.demux import VideoDemuxer, VideoProperties
 from service.pipeline.cuda.device_frame import DeviceFrame
 from service.pipeline.cuda.driver import CudaDriver

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Path, Response
 from pydantic import ConfigDict
 
 from service.errors import InvalidRequest, NotFound
-from service.plan.planning import RenderPlan, plan
 from service.plan.preview import RenderedPreview
-from service.plan.request import RenderRequest
+from service.plan.requests.planning import RenderPlan, plan
+from service.plan.requests.request import RenderRequest
 from service.plan.timing import NOMINAL_RATE
 from service.routers.catalog.access import get_visible_dataset
 from service.routers.http.conditional_requests import ETAG_HEADERS

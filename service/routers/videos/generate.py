@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Response
 from sqlalchemy import RowMapping
 
 from service.errors import InvalidRequest, invalid_field
-from service.plan.planning import RenderPlan, plan
+from service.plan.requests.planning import RenderPlan, plan
 from service.routers.http.dependencies import CallerDep, Resources, ResourcesDep, require_scope
 from service.routers.http.fields import StorableText
 from service.routers.http.problems import error_responses

@@ -11,7 +11,7 @@ from service.plan.geometry import CropSpec, DecimationMode
 from service.plan.grid import MAX_PANELS, Align, GridSpec
 from service.plan.overlay import Corner, OverlaySpec, ScaleBarSpec, Unit
 from service.plan.render_plan import Deinterlace, FramePolicy, Gaps, MismatchPolicy
-from service.plan.request import RenderRequest
+from service.plan.requests.request import RenderRequest
 from service.plan.segments import FrameRangeSpec
 from service.plan.timing import Timing
 from service.plan.tone import Colormap, ToneMode, ToneSpec

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from service.plan.formats import ARTIFACT_FILES, Container, Effort, Output
-from service.plan.request import RenderRequest
+from service.plan.requests.request import RenderRequest
 from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, StorableText, at_most
 from service.routers.videos.picture_options import PictureOptions, PresetReference
 from service.store.settings import MAX_AGE_DAYS

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.plan.colour import Colour
 from service.plan.facts import CapturedFrames, ClusterCapabilities, DatasetFacts, RenderFacts, RenderLimits
 from service.plan.overlay import pixel_size_of
-from service.plan.request import RenderRequest
+from service.plan.requests.request import RenderRequest
 from service.plan.segments import window_error
 from service.store import workers
 from service.store.catalog import datasets, experiments

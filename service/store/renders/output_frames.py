@@ -7,8 +7,8 @@ from dataclasses import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import invalid_field
-from service.plan.planning import RenderPlan
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from service.plan.requests.planning import RenderPlan
 from service.plan.segments import Selection, first_output_of_segment, lead_outputs, output_at
 from service.plan.timing import NOMINAL_RATE, with_elapsed_time
 from service.store.catalog.frames import stream_frames

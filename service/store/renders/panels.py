@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.grid import Grid
-from service.plan.planning import PlannedDataset, RenderPlan
 from service.plan.render_plan import FrameRef
+from service.plan.requests.planning import PlannedDataset, RenderPlan
 from service.plan.segments import Selection
 from service.store.catalog.frames import ROWS_PER_READ, list_timed_frames, stream_frames
 

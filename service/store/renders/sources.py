@@ -5,8 +5,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.plan.planning import RenderPlan
 from service.plan.render_plan import PIPELINE_VERSION
+from service.plan.requests.planning import RenderPlan
 from service.store.catalog.source_access import check_source, require_source
 from service.store.source_rules import SourceRules
 

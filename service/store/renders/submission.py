@@ -15,8 +15,8 @@ from service.jobs import queue
 from service.plan.estimate import Estimate, Workload, estimate
 from service.plan.facts import RenderLimits
 from service.plan.needs import needs_of_segments
-from service.plan.planning import RenderPlan
 from service.plan.render_plan import PIPELINE_VERSION, FrameRef, SegmentPlan, content_keys
+from service.plan.requests.planning import RenderPlan
 from service.plan.segments import split_into_segments
 from service.plan.timing import retime, with_elapsed_time
 from service.store import workers

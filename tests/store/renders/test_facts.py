@@ -9,7 +9,7 @@ from sqlalchemy import insert, null, text, update
 from service.ids import Subject, new_uuid
 from service.plan.colour import Colour
 from service.plan.facts import CapturedFrames, ClusterCapabilities, RenderLimits
-from service.plan.request import RenderRequest
+from service.plan.requests.request import RenderRequest
 from service.plan.segments import FrameRangeSpec
 from service.store.database import Caller
 from service.store.renders.facts import read_render_facts

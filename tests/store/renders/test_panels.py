@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject, new_uuid
 from service.plan.grid import Align, Grid, Panel
-from service.plan.planning import PlannedDataset, RenderPlan
 from service.plan.render_plan import FrameRef
+from service.plan.requests.planning import PlannedDataset, RenderPlan
 from service.store.catalog.datasets import DatasetRow, to_dataset_row
 from service.store.catalog.source_access import SourceForbidden
 from service.store.renders import panels

@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject
 from service.plan.geometry import Bins
-from service.plan.planning import RenderPlan
 from service.plan.render_plan import FrameRef, content_keys
+from service.plan.requests.planning import RenderPlan
 from service.plan.segments import Selection, split_into_segments
 from service.store.renders.submission import FRAMES_A_WRITE, estimate_render, write_render
 from tests.support.data.database_rows import OPTIONS, add_dataset, render_plan

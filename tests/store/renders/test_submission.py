@@ -13,7 +13,7 @@ from service.errors import InvalidRequest, TooManyRequests
 from service.ids import Subject
 from service.plan.facts import RenderLimits
 from service.plan.geometry import Bins, Crop
-from service.plan.planning import RenderPlan
+from service.plan.requests.planning import RenderPlan
 from service.plan.tone import Tone
 from service.store.cache.segments import CacheEntry, insert_entry, list_render_segments, recent_stats, set_result
 from service.store.deletion import execute_deletion, lock_for_deletion

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, Subject, new_uuid
 from service.plan.placement import describe_stages
-from service.plan.planning import RenderPlan
 from service.plan.render_plan import RenderOptions
+from service.plan.requests.planning import RenderPlan
 from service.plan.segments import render_key, select_frames
 from service.store.catalog.datasets import DatasetRow, to_dataset_row
 from service.store.renders.submission import write_render

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import text
 
 from service.plan.facts import RenderFacts, RenderLimits
-from service.plan.planning import RenderPlan, plan
 from service.plan.render_plan import FramePolicy, FrameRef, Gaps
-from service.plan.request import RenderRequest
+from service.plan.requests.planning import RenderPlan, plan
+from service.plan.requests.request import RenderRequest
 from service.plan.segments import Selection
 from service.store.catalog import datasets
 from service.store.catalog.frames import stream_frames

@@ -20,7 +20,6 @@ STATEMENTS = (
     r"""ALTER TABLE removals ADD CONSTRAINT removals_prefix_check CHECK (
         prefix ~ '^renders/[0-9a-f-]{36}/$' OR prefix ~ '^(frames|previews)/[0-9a-f-]{36}/([0-9a-f-]{36}/)?$'
         OR prefix ~ '^previews/[0-9a-f-]{36}/grids/$' OR prefix ~ '^segments/[0-9a-f]{2}/[0-9a-f]{64}\.$')""",
-    "COMMENT ON TABLE render_panels IS 'the datasets that a grid shows beside that of its render'",
 )
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from service.pipeline import planes
-from service.pipeline.bins import Binning, member_options
 from service.pipeline.colour import IMAGE_COLOUR
+from service.pipeline.composites.bins import Binning, member_options
 from service.pipeline.cuda.device_frame import frame_to_nv12, i420_to_frame
 from service.pipeline.cuda.eligibility import Candidate, CandidateSelector
 from service.pipeline.cuda.geometry import SourceGeometry, plan_bin_transform

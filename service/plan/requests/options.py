@@ -36,9 +36,9 @@ from service.plan.geometry import (
 )
 from service.plan.grid import Grid
 from service.plan.overlay import Overlay, drawable_text, scale_bar, text_size
-from service.plan.panels import choose_grid_colour, plan_grid
 from service.plan.render_plan import CapturedTiming, Deinterlace, RenderOptions
-from service.plan.request import RenderRequest
+from service.plan.requests.panels import choose_grid_colour, plan_grid
+from service.plan.requests.request import RenderRequest
 from service.plan.timing import nominal_rate
 from service.plan.tone import Tone, resolve_tone
 

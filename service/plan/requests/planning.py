@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from service.errors import Conflict, InvalidRequest, NotFound, invalid_field
 from service.plan.facts import DatasetFacts, RenderFacts
-from service.plan.options import geometry_of, options_of
-from service.plan.panels import errors_at_panel, find_panels
 from service.plan.placement import SourceMedia, Stages, choose_placement, describe_stages
 from service.plan.render_plan import Gaps, RenderOptions
-from service.plan.request import RenderRequest
+from service.plan.requests.options import geometry_of, options_of
+from service.plan.requests.panels import errors_at_panel, find_panels
+from service.plan.requests.request import RenderRequest
 from service.plan.segments import Selection, frame_range, render_key, select_frames
 from service.plan.timing import rate_lasting
 

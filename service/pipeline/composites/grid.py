@@ -8,8 +8,8 @@ from itertools import chain
 from av import VideoFrame
 
 from service.pipeline import planes
-from service.pipeline.bins import member_report
 from service.pipeline.colour import FULL_RANGE, PIXEL_FORMATS
+from service.pipeline.composites.bins import member_report
 from service.pipeline.fault_policy import policy_for
 from service.pipeline.frame_context import FrameContext
 from service.pipeline.picture import ClipCounts

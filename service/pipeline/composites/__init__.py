@@ -1,0 +1,1 @@
+"""Output frames made of several source frames: bins of one sequence, grids of several."""
