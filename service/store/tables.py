@@ -197,10 +197,8 @@ render_presets = _table_of_renders(
 )
 
 # The datasets that a grid shows beside that of its render.
-render_panels = _table_of_renders(
-    "render_panels",
-    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True, index=True),
-)
+_of_dataset = ForeignKey("datasets.id", ondelete="CASCADE")
+render_panels = _table_of_renders("render_panels", Column("dataset_id", _of_dataset, primary_key=True, index=True))
 
 segments = _table_of_renders(
     "segments",
