@@ -26,6 +26,9 @@ export class Problem extends Error {
 
 /** @param {unknown} error */
 export const isAbort = (error) => error instanceof DOMException && error.name === "AbortError";
+/** Whether the same may be answered in a while.
+ * @param {unknown} error */
+export const isPassing = (error) => !(error instanceof Problem) || !error.status || error.status === 429 || error.status >= 500;
 
 /**
  * `quiet`: a 401 is the caller's matter.
@@ -71,8 +74,8 @@ function setAway(away) {
 
 /** @param {string} path @param {Options} [options] */
 export const get = async (path, options) => (await send(path, options)).json();
-/** @param {string} path @param {unknown} [body] */
-export const post = async (path, body) => (await send(path, { method: "POST", body })).json();
+/** @param {string} path @param {unknown} [body] @param {AbortSignal} [signal] */
+export const post = async (path, body, signal) => (await send(path, { method: "POST", body, signal })).json();
 /** @param {string} path @param {unknown} body */
 export const patch = async (path, body) => (await send(path, { method: "PATCH", body })).json();
 /** @param {string} path */
