@@ -121,7 +121,8 @@ async function showAddress() {
   const route = parseAddress(location.hash);
   const name = `${route.view}/${route.id ?? ""}`;
   if (state.view && state.shown === name && state.view.move?.(route)) return update();
-  if (state.shown && state.shown !== name) closeDialogs();
+  const isMoved = state.shown && state.shown !== name;
+  if (isMoved) closeDialogs();
   closeView();
   state.shown = name;
   state.menu = false;
@@ -130,7 +131,8 @@ async function showAddress() {
   if (stop.signal.aborted) return view?.close?.();
   state.view = view;
   window.scrollTo(0, 0);
-  return update();
+  draw();
+  if (isMoved) document.getElementById("main")?.focus({ preventScroll: true });
 }
 
 /** @param {import("./page/address.js").Route} route @param {AbortSignal} signal @returns {Promise<View | null>} */

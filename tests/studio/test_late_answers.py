@@ -14,7 +14,8 @@ from tests.studio.scene import make_experiment, submit
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
 
-# Requests of a page whose address and body have a text are held back, also if they are given up, or answered with a status.
+# Requests whose address and body have a text are held back, also if they are given up, answered with a status, or their
+# answers are changed.
 NETWORK = """
 const real = window.fetch;
 window.rules = [];
@@ -23,6 +24,7 @@ window.refused = 0;
 window.fetch = (path, options = {}) => {
   const rule = rules.find((each) => `${options.method ?? 'GET'} ${path} ${options.body ?? ''}`.includes(each.part) && each.times-- > 0);
   if (!rule) return real(path, options);
+  if (rule.change) return real(path, options).then((answer) => answer.json()).then((found) => Response.json({ ...found, ...rule.change }));
   if (!rule.status) return new Promise((resolve, reject) => held.push(() => real(path, { ...options, signal: null }).then(resolve, reject)));
   window.refused += 1;
   const headers = { 'Content-Type': 'application/problem+json', 'Retry-After': '1' };
@@ -32,11 +34,11 @@ window.fetch = (path, options = {}) => {
 ASKING = (*SCOPES, "query:run", "agent:ask")
 
 
-def rule(page: Studio, part: str, times: int = 1, status: int = 0) -> None:
-    """What becomes of the next requests with this part: held back, or answered so."""
+def rule(page: Studio, part: str, times: int = 1, status: int = 0, change: dict[str, Any] | None = None) -> None:
+    """What becomes of the next requests with this part: held back, answered so, or their answers changed."""
     if not page.script("return Boolean(window.rules)"):
         page.script(NETWORK)
-    page.script("rules.push({part: arguments[0], times: arguments[1], status: arguments[2]})", part, times, status)
+    page.script("rules.push(arguments[0])", {"part": part, "times": times, "status": status, "change": change})
 
 
 def let_go(page: Studio) -> None:
@@ -128,22 +130,14 @@ def test_a_render_is_looked_at_until_it_has_ended(
     job = submit(alice, plate, frames={"stop": 6}, quality=34)
     api.wait_until_ended(alice, job)
     page.sign_in(service.token("alice", SCOPES))
+    rule(page, f"GET /api/videos/{job} ", change={"status": "running"})
     page.script(
         """
-        const real = window.fetch;
-        let first = true;
-        window.fetch = async (path, options) => {
-          const answer = await real(path, options);
-          if (!first || path !== arguments[0]) return answer;
-          first = false;
-          return new Response(JSON.stringify({ ...await answer.json(), status: 'running' }));
-        };
         window.EventSource = class extends EventTarget {
           constructor() { super(); setTimeout(() => this.dispatchEvent(new Event('error')), 100); }
           close() {}
         };
-        """,
-        f"/api/videos/{job}",
+        """
     )
     go(page, f"#/renders/{job}")
     page.wait_for(".bench")
@@ -200,3 +194,42 @@ def test_uploads_leave_with_whoever_signs_out(service: RunningService, page: Stu
     page.wait_for("#token").send_keys(f"{service.token('bob', ('catalog:read',))}\n")
     page.wait_for("header.top", "bob")
     assert not page.driver.find_elements("css selector", ".uploads")
+
+
+def test_playing_back_is_stopped_by_the_button(service: RunningService, page: Studio, plate: dict[str, Any]) -> None:
+    page.sign_in(service.token("alice", SCOPES))
+    go(page, f"#/datasets/{plate['id']}?frame=50")
+    page.wait_for(".controls", "plate_0053.jpg")
+    assert page.script("return document.activeElement.id") == "main"
+    page.press("j")
+    page.click(".controls button", "Stop")
+    page.wait_for(".controls button", "Play")
+    page.script("return new Promise((done) => setTimeout(done, 300))")
+    at = page.wait_for(".counter").text
+    page.script("return new Promise((done) => setTimeout(done, 300))")
+    assert page.wait_for(".counter").text == at
+    assert int(at.split("/")[0]) <= 50
+
+
+def test_what_is_not_there_yet_or_at_all(service: RunningService, page: Studio, plate: dict[str, Any]) -> None:
+    """A dataset that is not loaded when a key asks for its end, and a browser without a clipboard."""
+    page.sign_in(service.token("alice", SCOPES))
+    rule(page, f"GET /api/datasets/{plate['id']} ")
+    go(page, f"#/compose/{plate['id']}?frame=7")
+    page.wait(lambda: page.script("return held.length"), "it is not loaded")
+    page.press(Keys.END)
+    let_go(page)
+    page.wait_for(".counter", "7")
+    page.script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.click("button", "Copy as curl")
+    page.wait_for(".offer", "does not let the page copy")
+
+
+def test_a_scan_that_is_refused_says_why(service: RunningService, page: Studio, plate: dict[str, Any]) -> None:
+    page.sign_in(service.token("alice", SCOPES))
+    rule(page, "/scan ", status=429)
+    failed = {"state": "failed", "frame_count": 0, "error": "the store does not answer"}
+    rule(page, f"GET /api/datasets/{plate['id']} ", times=2, change=failed)
+    go(page, f"#/datasets/{plate['id']}")
+    page.click(".empty button", "Scan again")
+    page.wait_for(".notice", "in a moment")

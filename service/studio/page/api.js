@@ -50,6 +50,7 @@ export async function send(path, options = {}) {
     throw new Problem(0, { detail: "the service does not answer" });
   }
   setAway(false);
+  if (answer.ok && method !== "GET") known.delete(path);
   if (answer.ok) return answer;
   const problem = new Problem(answer.status, await documentOf(answer), Number(answer.headers.get("Retry-After")) || null);
   if (answer.status === 401 && !quiet) signals.dispatchEvent(new Event("expired"));
