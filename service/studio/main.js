@@ -4,9 +4,10 @@ import { connection, forget, send, session, signals } from "./page/api.js";
 import { h, render } from "./page/dom.js";
 import { keyHelp, installKeys } from "./page/keys.js";
 import { mayRead, parseAddress } from "./page/address.js";
+import { closeDialogs } from "./page/controls.js";
 import { away, notFound, refused, signedOut } from "./views/states.js";
 import { signIn } from "./views/sign_in.js";
-import { uploadPanel } from "./forms/uploads.js";
+import { stopUploads, uploadPanel } from "./forms/uploads.js";
 
 /** @typedef {import("./page/api.js").Session} Session */
 /**
@@ -36,6 +37,7 @@ const RECONNECT_MS = 2000;
 const root = /** @type {HTMLElement} */ (document.getElementById("page"));
 const state = {
   /** @type {Session | null} */ session: null,
+  /** @type {string | null} who was the last to sign in */ user: null,
   /** @type {View | null} */ view: null,
   /** @type {string | null} */ shown: null,
   /** @type {AbortController} */ stop: new AbortController(),
@@ -119,6 +121,8 @@ async function showAddress() {
   const route = parseAddress(location.hash);
   const name = `${route.view}/${route.id ?? ""}`;
   if (state.view && state.shown === name && state.view.move?.(route)) return update();
+  const isMoved = state.shown && state.shown !== name;
+  if (isMoved) closeDialogs();
   closeView();
   state.shown = name;
   state.menu = false;
@@ -127,7 +131,8 @@ async function showAddress() {
   if (stop.signal.aborted) return view?.close?.();
   state.view = view;
   window.scrollTo(0, 0);
-  return update();
+  draw();
+  if (isMoved) document.getElementById("main")?.focus({ preventScroll: true });
 }
 
 /** @param {import("./page/address.js").Route} route @param {AbortSignal} signal @returns {Promise<View | null>} */
@@ -135,9 +140,10 @@ async function openView(route, signal) {
   if (!(route.view in VIEWS)) return notFound();
   const scope = mayRead(route.view);
   if (!may(scope)) return refused(scope);
+  const mine = state.shown, goFrom = (/** @type {[string, boolean?]} */ ...where) => { if (state.shown === mine) go(...where); };  // not if somebody has left
   try {
     const module = await VIEWS[/** @type {keyof typeof VIEWS} */ (route.view)]();
-    return module.open({ route, session: /** @type {Session} */ (state.session), may, update, signal, go });
+    return module.open({ route, session: /** @type {Session} */ (state.session), may, update, signal, go: goFrom });
   } catch (error) {
     console.warn(error);
     state.outdated = true;  // the files of this page's version are gone: the service was upgraded
@@ -155,13 +161,16 @@ function closeView() {
 
 /** @param {Session} session */
 function startSession(session) {
+  if (session.user !== state.user) stopUploads();
   state.session = session;
+  state.user = session.user;
   state.expired = false;
   forget();
   showAddress();
 }
 
 async function signOut() {
+  stopUploads();
   await session.end().catch(() => {});
   closeView();
   forget();
@@ -193,6 +202,7 @@ async function begin() {
 
 signals.addEventListener("expired", () => {
   if (!state.session?.user) return;
+  closeDialogs();
   closeView();
   state.expired = true;
   state.session = { ...state.session, user: null, scopes: [] };

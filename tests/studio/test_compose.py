@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
 
 from service.routers.videos.request_models import VideoGenerationRequest
 from tests.studio.browsing import Studio
@@ -129,6 +130,13 @@ def test_8_bit_gray_frames_have_a_window_and_coloured_ones_have_none(
     page.wait(lambda: "tone.low=" in page.address(), "the window is not in the address")
     low, high = window_of(page)
     assert 0 < low < 10 and high == 255
+    page.click("button", "Usual window")
+    page.wait(lambda: "tone" not in page.address(), "the window stays")
+    page.script("for (const each of document.querySelectorAll('details')) each.open = true")
+    choice = Select(page.wait_for("[id='tone.mode']"))
+    assert choice.first_selected_option.text == "not set"
+    choice.select_by_visible_text("percentile (usual)")
+    page.wait(lambda: "tone.mode=percentile" in page.address(), "a tone that is as usual is none")
     page.open(f"#/compose/{plate['id']}")
     page.wait_for(".tone", "A tone is for gray frames")
 
@@ -201,6 +209,7 @@ def test_options_are_kept_taken_and_removed(
     page.wait_for(".presets bdi", "of bob")
     assert page.script("return !document.querySelector('[aria-label=\"Remove of bob\"]')"), "it is bob's"
     page.click("button[aria-label='Remove <b>slow</b>']")
+    page.click("dialog .danger", "Delete")
     page.wait(
         lambda: "<b>slow</b>" not in page.script("return document.querySelector('.presets').textContent"), "it is there"
     )

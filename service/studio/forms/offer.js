@@ -1,5 +1,6 @@
 /** What a render would be and cost, where its stages run, and the ways to ask for it. */
 
+import { isPassing } from "../page/api.js";
 import { h } from "../page/dom.js";
 import { bytes, count, span } from "../page/format.js";
 import { commandsOf } from "./commands.js";
@@ -11,13 +12,13 @@ import { commandsOf } from "./commands.js";
 /** @param {Offer} offer @param {{submit: () => void, schedule: () => void, copy: (name: string, text: string) => void}} acts @param {any} below */
 export function offerPanel(offer, acts, below) {
   const { answer, problem, busy, note, mayRender } = offer;
-  const inWords = problem ? h("span", { class: "bad" }, problem.message) : answer ? estimateOf(offer, answer) : "…";
+  const inWords = problem ? h("span", { class: "bad" }, problem.message) : answer ? estimateOf(offer, answer) : (!mayRender && offer.size) || "…";
   return h("section", { class: "offer", key: "offer", "aria-label": "Estimate" },
     h("p", { class: "num estimate", role: "status" }, inWords),
     answer && !problem ? stages(answer.plan) : null,
     mayRender
       ? h("div", { class: "ways" },
-        h("button", { class: "primary", disabled: busy || Boolean(problem), onclick: acts.submit }, "Render"),
+        h("button", { class: "primary", disabled: busy || Boolean(problem && !isPassing(problem)), onclick: acts.submit }, "Render"),
         h("button", { title: "Render it again and again, such as every morning (s)", onclick: acts.schedule }, "Schedule…"))
       : h("p", { class: "quiet" }, "To render, the token needs videos:render."),
     h("div", { class: "buttons", role: "group", "aria-label": "Copy as" }, Object.entries(commandsOf(offer.body)).map(([name, text]) =>

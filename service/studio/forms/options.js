@@ -52,16 +52,17 @@ function control(field, form, reason) {
   };
   if (field.items) return several(field, value, form);
   if (schema.type === "boolean") return h("input", { ...common, type: "checkbox", checked: value === "true" });
-  if (schema.enum) return choice(schema, value, common);
+  if (schema.enum) return choice(schema, value, common, name.includes("."));
   return entry(name, schema, value, common);
 }
 
-/** @param {any} schema @param {string} value @param {any} common */
-function choice({ enum: choices, default: usual = null }, value, common) {
-  const others = choices.filter((/** @type {any} */ each) => each !== usual);
-  return h("select", { ...common, value: value === String(usual) ? "" : value },
-    h("option", { value: "", key: "" }, usual === null ? "as it fits" : `${usual} (usual)`),
-    others.map((/** @type {any} */ each) => h("option", { value: String(each), key: each }, String(each))));
+/** What is usual is left out, but not within an object: that there is one says something, too.
+ * @param {any} schema @param {string} value @param {any} common @param {boolean} isWithin */
+function choice({ enum: choices, default: usual = null }, value, common, isWithin) {
+  const others = choices.filter((/** @type {any} */ each) => isWithin || each !== usual);
+  return h("select", { ...common, value: value === String(usual) && !isWithin ? "" : value },
+    h("option", { value: "", key: "" }, isWithin ? "not set" : usual === null ? "as it fits" : `${usual} (usual)`),
+    others.map((/** @type {any} */ each) => h("option", { value: String(each), key: each }, each === usual ? `${each} (usual)` : String(each))));
 }
 
 /** @param {string} name @param {any} schema @param {string} value @param {any} common */

@@ -1,6 +1,7 @@
 /** Presets of the service: options by name, which requests, schedules and scripts can name, too. */
 
 import { get, isAbort, post, send } from "../page/api.js";
+import { confirm } from "../page/controls.js";
 import { h } from "../page/dom.js";
 
 const LIST = "/api/presets?limit=100";
@@ -40,11 +41,11 @@ export class Presets {
 /** @param {Presets} presets @param {{options: () => any, onApply: (options: any) => void, mayKeep: boolean, mayRemove: (preset: Api.Preset) => boolean}} form */
 export function presetList(presets, { options, onApply, mayKeep, mayRemove }) {
   /** @param {any} event */
-  const keep = (event) => {
+  const keep = async (event) => {
     event.preventDefault();
-    const name = event.target.elements.preset.value.trim();
-    if (name) presets.keep(name, options());
-    event.target.reset();
+    const form = event.target, name = form.elements.preset.value.trim();
+    if (name) await presets.keep(name, options());
+    if (!presets.note) form.reset();
   };
   return h("div", { key: "presets", class: "presets" },
     mayKeep ? h("form", { class: "buttons tight", onsubmit: keep },
@@ -52,5 +53,5 @@ export function presetList(presets, { options, onApply, mayKeep, mayRemove }) {
     presets.note ? h("p", { class: "notice", role: "alert" }, presets.note) : null,
     presets.all.map((preset) => h("div", { class: "buttons tight", key: preset.id },
       h("button", { class: "small", title: `Take these options, which ${preset.owner} keeps`, onclick: () => onApply(preset.options) }, h("bdi", { class: "cut" }, preset.name)),
-      mayRemove(preset) ? h("button", { class: "small", "aria-label": `Remove ${preset.name}`, onclick: () => presets.remove(preset) }, "×") : null)));
+      mayRemove(preset) ? h("button", { class: "small", "aria-label": `Remove ${preset.name}`, onclick: () => confirm("Delete this preset?", `Nobody can name “${preset.name}” any more. What was rendered with it stays.`, "Delete", () => presets.remove(preset)) }, "×") : null)));
 }

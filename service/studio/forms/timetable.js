@@ -13,7 +13,7 @@ export function cronInWords(cron) {
   const [minute, hour, day, month, weekday, ...rest] = cron.trim().split(/\s+/);
   if (rest.length || month !== "*") return null;
   const isHourly = hour === "*" && day === "*" && weekday === "*", part = Number(/^\*\/(\d+)$/.exec(minute)?.[1]);
-  if (isHourly && part && 60 % part === 0) return `every ${part} minutes`;
+  if (isHourly && part && 60 % part === 0) return part === 1 ? "every minute" : `every ${part} minutes`;
   if (!/^\d+$/.test(minute)) return null;
   if (isHourly) return minute === "0" ? "every hour" : `every hour at minute ${minute}`;
   const days = daysInWords(day, weekday);

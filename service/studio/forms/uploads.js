@@ -18,6 +18,8 @@ export const uploads = {
   /** @type {Upload[]} */ all: [],
   get running() { return this.all.some((each) => each.state === "sending"); },
 };
+/** Whoever comes next does not see what they were. */
+export const stopUploads = () => uploads.all.splice(0).forEach((each) => each.stop.abort());
 let notify = () => {};
 
 /** The files of what was dropped or chosen, in natural order, and the name of their folder.
@@ -62,7 +64,7 @@ export async function startUpload({ experiment, name, files }, onChange) {
     onChange();
     const waiting = await missing(upload, files);
     await Promise.all(Array.from({ length: AT_ONCE }, () => sendFrom(waiting, upload)));
-    await post(`/api/datasets/${upload.dataset}/scan`);
+    await post(`/api/datasets/${upload.dataset}/scan`, undefined, upload.stop.signal);
     upload.state = "done";
   } catch (error) {
     upload.state = upload.stop.signal.aborted ? "stopped" : "failed";

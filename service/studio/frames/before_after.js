@@ -6,7 +6,7 @@ import { cropEditor, placeOf } from "./crop.js";
 /** @typedef {import("./crop.js").Box} Box */
 /** `url` and `fault`: of the render's picture; `at`: the number of the frame.
  * @typedef {{at: number, original: string, frame: {width: number, height: number}, crop: Box | null, url: string, fault: string | null,
- *   waiting: boolean, size: string, wiped: boolean, onCrop: (box: Box, done: boolean) => void, onSize: (size: string) => void}} Compared */
+ *   waiting: boolean, size: string, wiped: boolean, onCrop: (box: Box | null, done: boolean) => void, onSize: (size: string) => void}} Compared */
 
 /** @param {Compared} compared */
 export function beforeAfter(compared) {

@@ -26,7 +26,7 @@ export const placeOf = (box, frame) => ({
 });
 
 /** Lies over the picture of the frame.
- * @param {Box | null} crop @param {{width: number, height: number}} frame @param {(box: Box, done: boolean) => void} onChange */
+ * @param {Box | null} crop @param {{width: number, height: number}} frame @param {(box: Box | null, done: boolean) => void} onChange */
 export function cropEditor(crop, frame, onChange) {
   const box = crop ?? { x: 0, y: 0, ...frame };
   /** @param {PointerEvent} event */
@@ -38,9 +38,11 @@ export function cropEditor(crop, frame, onChange) {
     });
     const corner = CORNERS.find(([name]) => name === /** @type {HTMLElement} */ (event.target).dataset.corner);
     const from = corner ? { x: box.x + (1 - corner[1]) * box.width, y: box.y + (1 - corner[2]) * box.height } : at(event);
+    let last = /** @type {Box | null} */ (null);
     followPointer(event, (each, done) => {
-      const drawn = between(from, at(each));
-      if (drawn.width >= SMALLEST && drawn.height >= SMALLEST) onChange(drawn, done);
+      const drawn = between(from, at(each)), isSized = drawn.width >= SMALLEST && drawn.height >= SMALLEST;
+      if (isSized) last = drawn;
+      if (isSized || done) onChange(last, done);
     });
   };
   /** Arrows move it; with Shift they move its far corner.

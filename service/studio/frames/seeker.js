@@ -27,7 +27,7 @@ export class Seeker {
     this.at = 0;
     this.fault = /** @type {string | null} */ (null);
     this.waiting = true;
-    this.playing = 0;
+    this.playing = this.plays = 0;
     this.levels = /** @type {number[] | null} */ (null);
     this.view = /** @type {PictureView | null} */ (null);
     this.thumbnails = /** @type {Thumbnails | null} */ (null);
@@ -138,15 +138,15 @@ export class Seeker {
   /** @param {number} direction 0: stop */
   async play(direction) {
     this.playing = this.playing === direction ? 0 : direction;
-    const mine = this.playing;
+    const way = this.playing, mine = this.plays += 1;
     this.changed();
-    while (mine && this.playing === mine && !this.signal.aborted) {
-      const next = this.at + mine, begun = performance.now();
+    while (way && this.playing && mine === this.plays && !this.signal.aborted) {
+      const next = this.at + way, begun = performance.now();
       if (next < 0 || next >= this.total) break;
       await this.seek(next, true);
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, PLAY_MS - (performance.now() - begun))));
     }
-    if (this.playing === mine) { this.playing = 0; this.changed(); }
+    if (this.playing && mine === this.plays) { this.playing = 0; this.changed(); }
   }
 
   /** @param {number} by */

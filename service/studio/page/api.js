@@ -26,6 +26,9 @@ export class Problem extends Error {
 
 /** @param {unknown} error */
 export const isAbort = (error) => error instanceof DOMException && error.name === "AbortError";
+/** Whether the same may be answered in a while.
+ * @param {unknown} error */
+export const isPassing = (error) => !(error instanceof Problem) || !error.status || error.status === 429 || error.status >= 500;
 
 /**
  * `quiet`: a 401 is the caller's matter.
@@ -47,6 +50,7 @@ export async function send(path, options = {}) {
     throw new Problem(0, { detail: "the service does not answer" });
   }
   setAway(false);
+  if (answer.ok && method !== "GET") known.delete(path);
   if (answer.ok) return answer;
   const problem = new Problem(answer.status, await documentOf(answer), Number(answer.headers.get("Retry-After")) || null);
   if (answer.status === 401 && !quiet) signals.dispatchEvent(new Event("expired"));
@@ -71,8 +75,8 @@ function setAway(away) {
 
 /** @param {string} path @param {Options} [options] */
 export const get = async (path, options) => (await send(path, options)).json();
-/** @param {string} path @param {unknown} [body] */
-export const post = async (path, body) => (await send(path, { method: "POST", body })).json();
+/** @param {string} path @param {unknown} [body] @param {AbortSignal} [signal] */
+export const post = async (path, body, signal) => (await send(path, { method: "POST", body, signal })).json();
 /** @param {string} path @param {unknown} body */
 export const patch = async (path, body) => (await send(path, { method: "PATCH", body })).json();
 /** @param {string} path */

@@ -25,6 +25,9 @@ export function dialog(title, content) {
   element.showModal();
 }
 
+/** None belongs to another view than the one it was opened in. */
+export const closeDialogs = () => document.querySelectorAll("dialog").forEach((each) => each.close());
+
 /**
  * A form in a window. It stays open while what is sent is refused, with the focus on what is wrong.
  * @param {string} title @param {string} act @param {(fields: Record<string, FormDataEntryValue>) => Promise<unknown>} send @param {() => void} onDone

@@ -21,7 +21,7 @@ export function open({ route, may, update, signal, go }) {
     route, tables: /** @type {any[] | null} */ (null), draft: newDraft(FIRST_TABLE), asked: /** @type {any} */ (null), answer: /** @type {any} */ (null), reply: /** @type {any} */ (null),
     error: /** @type {any} */ (null), refusal: /** @type {any} */ (null), silence: /** @type {any} */ (null), busy: false,
   };
-  let number = 0;
+  let asking = new AbortController();
 
   async function begin() {
     try {
@@ -33,14 +33,14 @@ export function open({ route, may, update, signal, go }) {
     update();
   }
 
-  /** What the address asks. */
+  /** What the address asks; what was asked before is given up. */
   function show() {
     const { query } = state.route, text = query.get("query"), question = query.get("question");
-    Object.assign(state, { answer: null, refusal: null, silence: null, reply: null, asked: null });
+    asking.abort();
+    asking = new AbortController();
+    Object.assign(state, { answer: null, refusal: null, silence: null, reply: null, asked: null, busy: false });
     if (text) return run(text);
     if (question && may("agent:ask")) return ask(question);
-    number++;
-    state.busy = false;
     return update();
   }
 
@@ -50,34 +50,27 @@ export function open({ route, may, update, signal, go }) {
     if (!document) return Object.assign(state, { refusal: new Problem(-1, { title: "The address holds no query", detail: "What follows `query=` is not a JSON document." }) });
     Object.assign(state, { asked: document, draft: toDraft(document) });
     const cursor = state.route.query.get("cursor");
-    await working(async () => { state.answer = await ask_(document, cursor); }, (error) => { state.refusal = error; });
+    await working("refusal", async (mine) => ({ answer: await post("/api/database/query", cursor ? { ...document, cursor } : document, mine) }));
   }
-
-  /** @param {any} document @param {string | null} cursor */
-  const ask_ = (document, cursor) => post("/api/database/query", cursor ? { ...document, cursor } : document);
 
   /** @param {string} question */
   async function ask(question) {
-    await working(async () => {
-      const reply = await post("/api/agent/query", { query: question });
-      state.reply = reply;
-      if (reply.document) Object.assign(state, { draft: toDraft(reply.document), answer: { table: reply.document.table, columns: columnsOf(reply), rows: reply.rows, truncated: reply.truncated, next_cursor: null } });
-    }, (error) => { state.silence = error; });
+    await working("silence", async (mine) => {
+      const reply = await post("/api/agent/query", { query: question }, mine);
+      if (!reply.document) return { reply };
+      return { reply, draft: toDraft(reply.document), answer: { table: reply.document.table, columns: columnsOf(reply), rows: reply.rows, truncated: reply.truncated, next_cursor: null } };
+    });
   }
 
   /** What has been overtaken by another question is not shown.
-   * @param {() => Promise<void>} work @param {(error: unknown) => void} fail */
-  async function working(work, fail) {
-    const mine = ++number;
+   * @param {string} fault what its error is @param {(mine: AbortSignal) => Promise<any>} work finds what is to be shown */
+  async function working(fault, work) {
+    const mine = asking.signal;
     state.busy = true;
     update();
-    try {
-      await work();
-    } catch (error) {
-      if (mine === number) fail(error);
-    }
-    if (mine !== number || signal.aborted) return;
-    state.busy = false;
+    const found = await work(mine).catch((error) => ({ [fault]: error }));
+    if (mine.aborted) return;
+    Object.assign(state, found, { busy: false });
     update();
   }
 
@@ -103,9 +96,12 @@ export function open({ route, may, update, signal, go }) {
 
   /** @param {import("../queries/narrower.js").Narrower} narrower */
   async function narrow(narrower) {
+    const mine = asking.signal;
     try {
-      goTo(await narrower.document());
+      const document = await narrower.document();
+      if (!mine.aborted) goTo(document);
     } catch (error) {
+      if (mine.aborted) return;
       state.refusal = error;
       update();
     }
@@ -177,6 +173,7 @@ export function open({ route, may, update, signal, go }) {
       if (field instanceof HTMLInputElement) field.value = next.query.get("question") ?? "";
       return true;
     },
+    close: () => asking.abort(),
     render() {
       if (state.error) return problem(state.error, () => { state.error = null; begin(); update(); });
       const text = JSON.stringify(toDocument(state.draft, tableOf(state.draft.table)), null, 1);

@@ -1,6 +1,6 @@
 /** Compose: all options of a render, beside the picture that it will have. The address is the recipe. */
 
-import { get, isAbort, list, once, post, sendPatiently } from "../page/api.js";
+import { get, isAbort, isPassing, list, once, post, sendPatiently } from "../page/api.js";
 import { keepInAddress, to, withQuery } from "../page/address.js";
 import { h } from "../page/dom.js";
 import { count } from "../page/format.js";
@@ -18,6 +18,7 @@ import { problem, skeleton } from "./states.js";
 const PAUSE_MS = 250;
 const ORIGINAL_WIDTH = 1280;
 const PREVIEW_TRIES = 30;
+const AGAIN_S = 5;
 const DESCRIPTION = "/openapi-3.1.json";
 const NO_CROP = { "crop.x": null, "crop.y": null, "crop.width": null, "crop.height": null };
 const NO_WINDOW = { "tone.mode": null, "tone.low": null, "tone.high": null };
@@ -116,6 +117,7 @@ export function open({ route, session, update, signal, go, may }) {
     } catch (error) {
       if (isAbort(error) || mine.aborted) return;
       Object.assign(state, { answer: null, problem: error });
+      if (isPassing(error)) timer = setTimeout(() => estimate(mine), 1000 * (/** @type {any} */ (error).retryAfter ?? AGAIN_S));
     }
     if (!mine.aborted) update();
   }
@@ -138,31 +140,34 @@ export function open({ route, session, update, signal, go, may }) {
 
   /** @param {string} name @param {string} text */
   async function copy(name, text) {
-    const copied = await navigator.clipboard.writeText(text).then(() => true, () => false);
+    const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
     state.note = copied ? `Copied as ${name}.` : "The browser does not let the page copy.";
     update();
   }
 
   /** Other options, under this address.
    * @param {Record<string, any>} changes */
-  const change = (changes) => go(withQuery(state.route, changes), true);
+  function change(changes) {
+    Object.assign(state, { crop: null, window: null });
+    go(withQuery(state.route, changes), true);
+  }
 
   /** @param {number} frame */
   function seek(frame) {
     const at = lastAtMost(frame);
-    if (at !== state.at) change({ frame: at || null });
+    if (state.dataset && at !== state.at) change({ frame: at || null });
   }
 
-  /** @param {Box} box @param {boolean} done */
+  /** @param {Box | null} box null: nothing was drawn @param {boolean} done */
   function drawCrop(box, done) {
     state.crop = done ? null : box;
-    if (done) change(flatten({ crop: box }));
+    if (done && box) change(flatten({ crop: box }));
     else update();
   }
 
   /** @param {Window_} window @param {boolean} done */
   function drawWindow(window, done) {
-    state.window = done ? null : window;
+    state.window = window;
     if (done) change({ "tone.mode": "fixed", "tone.low": window.low, "tone.high": window.high });
     else update();
   }
@@ -237,7 +242,7 @@ export function open({ route, session, update, signal, go, may }) {
     keys: [
       { keys: ["ArrowRight", "ArrowLeft"], does: "one frame on, back; on the crop or the window: move it", run: (key) => step(key, 1) },
       { keys: ["Shift+ArrowRight", "Shift+ArrowLeft"], does: "ten frames; on the crop: its size", run: (key) => step(key, 10) },
-      { keys: ["Home", "End"], does: "the first, the last frame", run: (key) => seek(key === "Home" ? 0 : state.dataset.frame_count - 1) },
+      { keys: ["Home", "End"], does: "the first, the last frame", run: (key) => seek(key === "Home" ? 0 : Infinity) },
       { keys: ["c"], does: "to the crop", run: () => focus(".crop") },
       { keys: ["t"], does: "to the window of the tone", run: () => focus(".tone .handle") },
       { keys: ["o"], does: "to the options", run: () => focus(".options summary") },

@@ -1,6 +1,6 @@
 /** A dataset: the frame, large; all frames on a time line; what is known of them. */
 
-import { get, once, post, Problem, send } from "../page/api.js";
+import { get, isPassing, once, send } from "../page/api.js";
 import { keepInAddress, to } from "../page/address.js";
 import { h } from "../page/dom.js";
 import { baseName, count, counted, figure, moment } from "../page/format.js";
@@ -30,8 +30,7 @@ export function open(context) {
       state.experiment = await once(`/api/experiments/${state.dataset?.experiment_id}`);
     } catch (error) {
       if (signal.aborted) return;
-      const isAway = !(error instanceof Problem) || !error.status || error.status >= 500;
-      if (state.dataset && isAway) scanning = setTimeout(load, AGAIN_MS);
+      if (state.dataset && isPassing(error)) scanning = setTimeout(load, AGAIN_MS);
       else state.error = error;
       return update();
     }
@@ -41,11 +40,12 @@ export function open(context) {
     return update();
   }
 
-  /** Follow the dataset, or end that. */
-  async function toggleFollow() {
+  /** Follow the dataset, or end that; or scan it again.
+   * @param {string} what @param {string} method */
+  async function act(what, method) {
     clearTimeout(scanning);
     try {
-      await send(`/api/datasets/${id}/follow`, { method: state.dataset?.followed ? "DELETE" : "PUT" });
+      await send(`/api/datasets/${id}/${what}`, { method });
       state.note = "";
     } catch (error) {
       state.note = /** @type {Error} */ (error).message;
@@ -85,7 +85,7 @@ export function open(context) {
     render() {
       if (state.error) return problem(state.error, () => { state.error = null; load(); });
       const { dataset, seeker, note } = state;
-      return [head(state, context, toggleFollow), note ? h("p", { class: "notice", role: "alert" }, note) : null, dataset && !seeker ? waiting(dataset, context, load)
+      return [head(state, context, act), note ? h("p", { class: "notice", role: "alert" }, note) : null, dataset && !seeker ? waiting(dataset, context, act)
         : seeker ? h("div", { class: "bench" }, h("div", { class: "look" }, stage(seeker, measured, update), transport(seeker)), facts(seeker)) : skeleton(1, "stage")];
     },
   };
@@ -108,23 +108,23 @@ const keysOf = (seeker) => [
  * @param {Seeker} seeker */
 const composed = ({ dataset, at }) => `#/compose/${dataset.id}?outputs=preview_strip,keogram${at ? `&frame=${at}` : ""}`;
 
-/** @param {{dataset: Api.Dataset | null, experiment: Api.Experiment | null, seeker: Seeker | null}} state @param {import("../main.js").Context} context @param {() => void} toggleFollow */
-function head({ dataset, experiment, seeker }, { may, route }, toggleFollow) {
+/** @param {{dataset: Api.Dataset | null, experiment: Api.Experiment | null, seeker: Seeker | null}} state @param {import("../main.js").Context} context @param {(what: string, method: string) => void} act */
+function head({ dataset, experiment, seeker }, { may, route }, act) {
   return h("header", { class: "head" },
     h("p", { class: "trail cut" }, h("a", { href: "#/experiments" }, "Experiments"), " / ", experiment ? h("a", { href: to.experiment(experiment.id) }, h("bdi", null, experiment.name)) : "…"),
     h("h1", { class: "cut" }, dataset ? h("bdi", null, dataset.name) : "…"),
     dataset?.state === "scanning" ? h("span", { class: "state scanning num" }, `scanning: ${count(dataset.scanned)}`) : null,
     seeker ? h("a", { class: `button push ${may("videos:render") ? "primary" : ""}`, href: composed(seeker) }, may("videos:render") ? "Render…" : "Compose…") : null,
-    dataset && may("catalog:write") ? h("button", { "aria-pressed": String(dataset.followed), title: "New files below its prefix become frames by themselves", onclick: toggleFollow }, dataset.followed ? "Following" : "Follow") : null,
+    dataset && may("catalog:write") ? h("button", { "aria-pressed": String(dataset.followed), title: "New files below its prefix become frames by themselves", onclick: () => act("follow", dataset.followed ? "DELETE" : "PUT") }, dataset.followed ? "Following" : "Follow") : null,
     dataset?.follow?.problem ? h("span", { class: "state failed" }, dataset.follow.problem) : null,
     may("videos:read") && dataset ? h("a", { class: "button", href: `#/renders?dataset_id=${route.id}` }, "Renders") : null);
 }
 
 /** A dataset that has no frames to show yet.
- * @param {Api.Dataset} dataset @param {import("../main.js").Context} context @param {() => void} load */
-function waiting(dataset, { may }, load) {
+ * @param {Api.Dataset} dataset @param {import("../main.js").Context} context @param {(what: string, method: string) => void} act */
+function waiting(dataset, { may }, act) {
   if (dataset.state === "scanning") return empty("The scan is under way", h("p", { class: "num" }, `${counted(dataset.scanned, "file")} so far`));
-  if (dataset.state === "failed") return empty("The scan failed", h("p", null, dataset.error), may("catalog:write") ? h("p", null, h("button", { onclick: () => post(`/api/datasets/${dataset.id}/scan`).then(load, load) }, "Scan again")) : null);
+  if (dataset.state === "failed") return empty("The scan failed", h("p", null, dataset.error), may("catalog:write") ? h("p", null, h("button", { onclick: () => act("scan", "POST") }, "Scan again")) : null);
   return empty("No frames yet", h("p", null, "Drop a folder onto the ", h("a", { href: to.experiment(dataset.experiment_id) }, "experiment"), " to upload into it."));
 }
 
@@ -159,7 +159,7 @@ function transport(seeker) {
     h("div", { class: "controls" },
       h("div", { class: "buttons tight" },
         h("button", { title: "Back (←)", "aria-label": "One frame back", onclick: () => seeker.step(-1) }, "‹"),
-        h("button", { title: "Play (L)", "aria-pressed": String(playing === 1), onclick: () => seeker.play(1) }, playing ? "Stop" : "Play"),
+        h("button", { title: "Play (L)", "aria-pressed": String(playing !== 0), onclick: () => seeker.play(playing || 1) }, playing ? "Stop" : "Play"),
         h("button", { title: "On (→)", "aria-label": "One frame on", onclick: () => seeker.step(1) }, "›")),
       h("output", { class: "counter num" }, count(at), h("span", { class: "quiet" }, ` / ${count(total - 1)}`)),
       h("span", { class: "cut" }, frame ? h("bdi", null, baseName(frame.key)) : ""),

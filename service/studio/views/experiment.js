@@ -1,6 +1,6 @@
 /** One experiment: its datasets, and where a folder is dropped to become one. */
 
-import { get, list, patch, post, remove } from "../page/api.js";
+import { get, isPassing, list, patch, post, remove } from "../page/api.js";
 import { to } from "../page/address.js";
 import { confirm, form, pages } from "../page/controls.js";
 import { h } from "../page/dom.js";
@@ -15,23 +15,28 @@ const SHOWN_GUESTS = 5;
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open({ route, session, may, update, signal, go }) {
   const id = /** @type {string} */ (route.id);
-  const state = { route, experiment: /** @type {Api.Experiment} */ (/** @type {unknown} */ (null)), datasets: /** @type {Api.Dataset[] | null} */ (null), next: null, error: /** @type {unknown} */ (null), over: false, note: "" };
+  const state = { route, experiment: /** @type {Api.Experiment} */ (/** @type {unknown} */ (null)), datasets: /** @type {Api.Dataset[] | null} */ (null), shown: /** @type {unknown} */ (null), next: null, error: /** @type {unknown} */ (null), over: false, note: "" };
   let timer = 0;
 
   async function load() {
     clearTimeout(timer);
+    const asked = state.route;
+    let again = false;
     try {
       const [experiment, datasets] = await Promise.all([
         get(`/api/experiments/${id}`, { signal }),
-        list(`/api/experiments/${id}/datasets`, { cursor: state.route.query.get("cursor") }, signal),
+        list(`/api/experiments/${id}/datasets`, { cursor: asked.query.get("cursor") }, signal),
       ]);
-      Object.assign(state, { experiment, datasets: datasets.rows, next: datasets.next, error: null });
+      if (asked !== state.route) return;
+      Object.assign(state, { experiment, datasets: datasets.rows, shown: asked, next: datasets.next, error: null });
     } catch (error) {
-      if (signal.aborted) return;
-      state.error = error;
+      if (signal.aborted || asked !== state.route) return;
+      again = state.shown === asked && isPassing(error);
+      if (!again) state.error = error;
     }
+    clearTimeout(timer);
     // A scan has no stream of its own.
-    if (state.datasets?.some((each) => each.state === "scanning") || uploads.running) timer = setTimeout(load, AGAIN_MS);
+    if (again || state.datasets?.some((each) => each.state === "scanning") || uploads.running) timer = setTimeout(load, AGAIN_MS);
     update();
   }
 
@@ -39,11 +44,12 @@ export function open({ route, session, may, update, signal, go }) {
 
   /** @param {FileSystemEntry[] | File[]} dropped */
   async function upload(dropped) {
-    const { name, files } = await filesOf(dropped);
-    if (!files.length) state.note = "There are no files in it.";
-    else {
-      state.note = "";
-      startUpload({ experiment: id, name, files }, load);
+    try {
+      const { name, files } = await filesOf(dropped);
+      state.note = files.length ? "" : "There are no files in it.";
+      if (files.length) startUpload({ experiment: id, name, files }, load);
+    } catch (error) {
+      state.note = `It cannot be read: ${/** @type {Error} */ (error).message}`;
     }
     await load();
   }
@@ -69,7 +75,7 @@ export function open({ route, session, may, update, signal, go }) {
   }
 
   const pickers = () => h("p", { class: "buttons" },
-    h("label", { class: "button" }, "Choose a folder", h("input", { type: "file", class: "hidden", webkitdirectory: true, multiple: true, onchange: (/** @type {any} */ event) => upload([...event.target.files]) })),
+    h("label", { class: "button" }, "Choose a folder", h("input", { type: "file", class: "hidden", webkitdirectory: true, multiple: true, onchange: (/** @type {any} */ event) => { upload([...event.target.files]); event.target.value = ""; } })),
     h("button", { onclick: () => nameSource(id, load) }, "Name a bucket"));
 
   /** @param {DragEvent} event */

@@ -34,15 +34,15 @@ export function lastRun({ next_run_at: next, enabled, zone, last_run: run }, sta
 
 /** @param {Runs} runs @param {Api.Schedule} schedule @param {Statuses} statuses @param {(cursor: string) => void} more */
 export function runList({ rows, next, error }, { zone }, statuses, more) {
-  if (error) return h("p", { class: "notice", role: "alert" }, error.message);
-  if (!rows.length) return empty("It has not run yet", h("p", null, "It runs at its next time, or when you press “Run now”."));
+  const fault = error ? h("p", { class: "notice", role: "alert" }, error.message) : null;
+  if (!rows.length) return fault ?? empty("It has not run yet", h("p", null, "It runs at its next time, or when you press “Run now”."));
   return [
     h("ol", { "aria-label": "Runs", key: "list" }, rows.map((run) => h("li", { key: run.id, class: `run ${run.state}` },
       h("span", { class: "num quiet" }, count(run.number)),
       h("span", { class: "num", title: `${moment(run.planned_at)} UTC` }, timeIn(run.planned_at, zone)),
       h("div", { class: "facts num" }, outcome(run, statuses), shown(run, zone)),
       refusal(run)))),
-    next ? h("button", { class: "small", key: "more", onclick: () => more(next) }, "Earlier runs") : null,
+    next ? h("button", { class: "small", key: "more", onclick: () => more(next) }, "Earlier runs") : null, fault,
   ];
 }
 

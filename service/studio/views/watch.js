@@ -60,7 +60,9 @@ export function open({ route, may, update, signal, go }) {
         state.experiment = await once(`/api/experiments/${state.render.experiment_id}`);
       }
     } catch (error) {
-      if (!signal.aborted && !state.render) state.error = error;
+      if (signal.aborted) return;
+      if (!state.render) state.error = error;
+      else if (!close) lookAgain();
     }
     update();
   }
@@ -92,8 +94,13 @@ export function open({ route, may, update, signal, go }) {
     if (close) return;
     close = follow(`/api/videos/${id}/events`, takeChange, () => {
       close = null;
-      if (!ENDED.has(state.render.status)) timer = setTimeout(load, AGAIN_MS);
+      lookAgain();
     });
+  }
+
+  function lookAgain() {
+    clearTimeout(timer);
+    if (!ENDED.has(state.render.status)) timer = setTimeout(load, AGAIN_MS);
   }
 
   function loadFinished() {
