@@ -1,6 +1,5 @@
 """`reelmill render`: submit a render, show its progress, download the video and its receipt, print a summary."""
 
-import json
 import math
 import os
 import sys
@@ -19,9 +18,9 @@ from service.client.renders import AsyncRender
 from service.commands.remote.connection import find_dataset, find_in_catalogue, open_mill
 from service.commands.remote.output import print_json
 from service.commands.remote.progress import follow_render
+from service.commands.remote.values import NOT_FINITE, parse_value
 from service.config import Settings
 
-NOT_FINITE = "a finite number of ordinary length is needed"
 PIPE = Path("-")
 
 
@@ -131,17 +130,5 @@ def request_fields(named: Mapping[str, Any], options: list[str]) -> dict[str, An
             raise typer.BadParameter(f"{option}: write name=value, as in width=1280", param_hint="--option")
         if named.get(name) is not None:
             raise typer.BadParameter(f"{name} is given twice", param_hint="--option")
-        given[name] = _option_value(name, value)
+        given[name] = parse_value(name, value, "--option")
     return with_defaults(given)
-
-
-def _option_value(name: str, text: str) -> Any:
-    """The JSON value, or the text if it is none. Raises typer.BadParameter."""
-    try:
-        value = json.loads(text)
-        json.dumps(value, allow_nan=False)
-    except json.JSONDecodeError:
-        return text
-    except (ValueError, RecursionError) as error:  # NaN, Infinity, 1e999, thousands of digits or of brackets
-        raise typer.BadParameter(f"{name}: {NOT_FINITE}", param_hint="--option") from error
-    return value

@@ -189,6 +189,8 @@ def test_questions(run: Run, dataset: dict[str, Any]) -> None:
         ).stdout
     )
     assert [row["index"] for row in rows] == [4, 1]
+    others = ("index__ne=3", "index__ne=4", f"dataset_id={dataset['id']}", "--order-by", "index", "--json")
+    assert [row["index"] for row in json.loads(run("query", "frames", *others).stdout)] == [0, 1, 2, 5]
     table = run("query", "frames", f"dataset_id={dataset['id']}", "--column", "index", "--column", "key").stdout
     assert table.splitlines()[0].split() == ["index", "key"] and len(table.splitlines()) == 7
     assert "frames" in run("query").stdout
