@@ -129,6 +129,13 @@ def test_values_that_json_does_not_have(value: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "scale: " in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("value", ["NaN", "1e400", "9" * 5000, "[" * 5000, b"caf\xe9"])
+def test_conditions_that_json_does_not_have(value: str | bytes, tmp_path: Path) -> None:
+    word = b"key=" + value if isinstance(value, bytes) else f"key={value}"
+    done = run_command(tmp_path, "query", "frames", word, REELMILL_URL="http://127.0.0.1:1")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+
+
 def test_the_bounds_of_the_options_are_those_of_the_body() -> None:
     options = {option.name: option for option in group.commands["render"].params}
     fields = VideoGenerationRequest.model_json_schema()["properties"]
@@ -151,6 +158,13 @@ def test_something_else_answers(name: str, refusing: str, tmp_path: Path) -> Non
 def test_addresses_that_are_none(address: str, tmp_path: Path) -> None:
     done = run_command(tmp_path, *RENDER, REELMILL_URL=address)
     assert (done.returncode, done.stderr.startswith("reelmill: REELMILL_URL must be ")) == (78, True), done.stderr
+
+
+def test_another_machine_gets_no_token_of_this_one(tmp_path: Path) -> None:
+    for words in (RENDER, ("ls",), ("devices",), ("rm", "x", "-y")):
+        done = run_command(tmp_path, *words, REELMILL_URL="http://elsewhere.invalid", JWT_SECRET="s" * 40)
+        assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
+        assert "REELMILL_TOKEN is not set" in done.stderr
 
 
 def test_a_token_that_is_none(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
+from service.client.addresses import TOKEN_NEEDED, checked_address, is_here
 from service.client.automation.own_names import find_named
 from service.client.automation.presets import AsyncPreset
 from service.client.automation.schedules import AsyncSchedule
@@ -28,19 +29,35 @@ FOUND_MANY = "has several things whose id begins so: write more of it"
 
 @asynccontextmanager
 async def open_mill(settings: Settings, patience_s: float = PATIENCE_S) -> AsyncIterator[AsyncReelmill]:
-    """REELMILL_URL with REELMILL_TOKEN; unset, the service of this machine with a token that is signed here. A service
-    that cannot be reached is waited for, `patience_s` seconds.
+    """REELMILL_URL with REELMILL_TOKEN; unset, the service of this machine with a token that is signed here, which no
+    other machine gets. A service that cannot be reached is waited for, `patience_s` seconds.
 
     Raises StartupError, naming the variable that is wrong.
     """
-    url = settings.client.url or f"http://127.0.0.1:{settings.process.port}"
-    token = settings.client.token or mint_local_token(settings, "local-user", LOCAL_SCOPES, timedelta(hours=12))
+    url = service_url(settings)
     try:
-        mill = AsyncReelmill(url, token=token, patience_s=patience_s)
+        mill = AsyncReelmill(url, token=_token(settings, url), patience_s=patience_s)
     except Misconfigured as error:
         raise StartupError(str(error)) from error
     async with mill:
         yield mill
+
+
+def service_url(settings: Settings) -> str:
+    """REELMILL_URL, or the address of the service of this machine. Raises StartupError."""
+    try:
+        return checked_address(settings.client.url or f"http://127.0.0.1:{settings.process.port}", "").url
+    except Misconfigured as error:
+        raise StartupError(str(error)) from error
+
+
+def _token(settings: Settings, url: str) -> str:
+    """Raises StartupError."""
+    if settings.client.token:
+        return settings.client.token
+    if not is_here(url):
+        raise StartupError(TOKEN_NEEDED)
+    return mint_local_token(settings, "local-user", LOCAL_SCOPES, timedelta(hours=12))
 
 
 async def find_dataset(mill: AsyncReelmill, path: str) -> AsyncDataset:
