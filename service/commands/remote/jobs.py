@@ -1,15 +1,13 @@
-"""`reelmill watch`, `cancel`, `retry`, `rm` and `get`: what is done with renders and what they made."""
+"""`reelmill watch`, `cancel`, `retry` and `get`: what is done with renders and what they made."""
 
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from service.client.automation.presets import AsyncPreset
-from service.client.automation.schedules import AsyncSchedule
 from service.client.errors import RenderFailed
 from service.client.renders import AsyncRender
-from service.commands.remote.connection import find_entity, find_render, kind_of, open_mill
-from service.commands.remote.output import print_fields, print_json
+from service.commands.remote.connection import find_render, open_mill
+from service.commands.remote.output import print_json
 from service.commands.remote.progress import follow_render
 from service.commands.remote.render import summary_lines
 from service.config import Settings
@@ -45,20 +43,6 @@ async def retry(settings: Settings, jobs: list[str]) -> None:
             render = await find_render(mill, job)
             await render.retry()
             print(f"{render.id} is {render.status}")
-
-
-async def remove(settings: Settings, what: str, *, force: bool, frames: bool, as_json: bool) -> None:
-    """Delete an experiment, a dataset, a render, a preset or a schedule, and print what was deleted."""
-    async with open_mill(settings) as mill:
-        match await find_entity(mill, what):
-            case AsyncRender() as render:
-                deleted = vars(await render.delete(force=force))
-            case AsyncPreset() | AsyncSchedule() as named:
-                await named.delete()
-                deleted = {f"{kind_of(named)}s": 1}
-            case found:
-                deleted = vars(await found.delete(force=force, frames=frames))
-    print_fields(deleted, as_json=as_json)
 
 
 async def get(settings: Settings, job: str, what: str, output: Path | None) -> None:

@@ -1,6 +1,10 @@
 """The commands that ask a service, as a user types them: names, ids and addresses, tables and JSON, pipes and exit codes."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -15,6 +19,7 @@ from tests.support.processes import command
 from tests.support.processes.api import make_dataset
 from tests.support.processes.clean_environment import clean_environment
 from tests.support.processes.running_service import SCOPES, RunningService
+from tests.support.source_code import ROOT
 
 FRAMES = {f"f{number}.jpg": frame_jpeg(number) for number in range(6)}
 Run = Callable[..., "CompletedProcess[str]"]
@@ -165,8 +170,29 @@ def test_a_dataset_is_followed(run: Run, dataset: dict[str, Any]) -> None:
     assert run("follow", "plate 3", "--off").stdout == f"{dataset['name']} is not followed\n"
 
 
+def answer_removal(answer: str | None) -> tuple[int, str]:
+    """Exit code and stderr of `reelmill rm`, which is answered so, or with Ctrl-C."""
+    words = [sys.executable, "-m", "service", "rm", "plate 3"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(words, env=environment, text=True, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        errors = ""
+        assert process.stderr is not None
+        while "[y/N]: " not in errors and process.poll() is None:
+            errors += process.stderr.read(1)
+        if answer is None:
+            process.send_signal(signal.SIGINT)
+        rest = process.communicate(answer, timeout=60)[1]
+    return process.returncode, errors + rest
+
+
 def test_deleting_is_asked_for(run: Run, dataset: dict[str, Any]) -> None:
-    assert "delete plate 3?" in run("rm", "plate 3", code=1).stderr
+    asked = run("rm", "plate 3", code=1).stderr
+    assert f"delete the experiment plate 3 ({dataset['experiment_id']}) of typist with 1 dataset, all renders" in asked
+    assert "nothing was deleted: there was no answer" in asked and "Traceback" not in asked
+    assert "no experiment" in run("rm", "plate 4", code=1).stderr, "it is looked up before the question"
+    for answer, code, said in (("n\n", 1, "nothing was deleted"), (None, 130, "")):
+        done, errors = answer_removal(answer)
+        assert (done, "Traceback" in errors) == (code, False) and said in errors, errors
     assert "plate 3" in run("ls").stdout
 
 
