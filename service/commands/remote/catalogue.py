@@ -53,7 +53,7 @@ def parse_s3_address(address: str) -> tuple[str, str]:
 
 
 def open_page(settings: Settings) -> None:
-    """Open the page in the browser of this machine, signed in where the service is this machine's. Raises StartupError."""
+    """Open the page in the browser of this machine, signed in if the service is this machine's. Raises StartupError."""
     address = page_address(settings)
     print(address.partition("#")[0])
     webbrowser.open(address)

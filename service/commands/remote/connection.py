@@ -6,14 +6,14 @@ from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
-from service.client.addresses import TOKEN_NEEDED, checked_address, is_here
-from service.client.automation.own_names import find_named
+from service.client.addresses import NOT_HERE, checked_address, is_here
 from service.client.automation.presets import AsyncPreset
 from service.client.automation.schedules import AsyncSchedule
 from service.client.datasets import AsyncDataset
 from service.client.errors import Conflict, Misconfigured, NotFound, NotPermitted, Refused
 from service.client.experiments import AsyncExperiment, is_id
 from service.client.mill import AsyncReelmill
+from service.client.own_names import find_named
 from service.client.renders import AsyncRender
 from service.commands.tokens import LOCAL_SCOPES, mint_local_token
 from service.config import Settings
@@ -56,7 +56,7 @@ def _token(settings: Settings, url: str) -> str:
     if settings.client.token:
         return settings.client.token
     if not is_here(url):
-        raise StartupError(TOKEN_NEEDED)
+        raise StartupError(NOT_HERE)
     return mint_local_token(settings, "local-user", LOCAL_SCOPES, timedelta(hours=12))
 
 
