@@ -59,13 +59,14 @@ def ls(
     path: Annotated[
         str | None, typer.Argument(help="an experiment, or one of its datasets", metavar="EXPERIMENT[/DATASET]")
     ] = None,
+    limit: Annotated[int | None, typer.Option(help="at most so many frames; default: 100", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List experiments, the datasets of one, or the frames of a dataset."""
+    """List experiments, the datasets of one, or the first frames of a dataset."""
     from service.commands.remote.listing import list_catalogue
 
     with client_errors_to_exit_codes():
-        run_async(list_catalogue(config.load(), path, as_json=as_json))
+        run_async(list_catalogue(config.load(), path, limit, as_json=as_json))
 
 
 @app.command()
