@@ -180,6 +180,25 @@ def test_output_that_cannot_be_written(tmp_path: Path) -> None:
         assert (done.returncode, reason in done.stderr, done.stderr.count("\n")) == (1, True, 1), done.stderr
 
 
+def test_the_default_output_is_looked_at_before_the_render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out.mp4").mkdir()
+    done = run_command(tmp_path, *RENDER, REELMILL_URL="http://127.0.0.1:1")
+    assert (done.returncode, done.stderr) == (1, "reelmill: out.mp4 is a folder: name a file\n")
+    other = run_command(tmp_path, *RENDER, "--option", "container=mkv", REELMILL_URL="http://127.0.0.1:1")
+    assert (other.returncode, "cannot be reached" in other.stderr) == (75, True)
+
+
+def test_several_refusals_are_told_one_by_one(refusing: str, tmp_path: Path) -> None:
+    jobs = ("0197a3c2-b1f0-7aa1-8c63-9e0d5a1f2b44", "latest")
+    for words in (("cancel", *jobs), ("retry", *jobs)):
+        done = run_command(tmp_path, *words, REELMILL_URL=f"{refusing}/403")
+        assert (done.returncode, done.stderr.count("\n")) == (1, 2), done.stderr
+        assert f"{jobs[0]}: not now (403)" in done.stderr and "latest is no id of a render" in done.stderr
+        alone = run_command(tmp_path, words[0], jobs[0], REELMILL_URL=f"{refusing}/403")
+        assert alone.returncode == 77
+
+
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     """As `reelmill token … | true`."""
     with clean_environment(REELMILL_HOME=str(tmp_path)):

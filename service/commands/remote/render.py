@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from rich.console import Console
@@ -20,6 +20,7 @@ from service.commands.remote.output import print_json
 from service.commands.remote.progress import follow_render
 from service.commands.remote.values import NOT_FINITE, parse_value
 from service.config import Settings
+from service.plan.formats import Container
 
 PIPE = Path("-")
 
@@ -37,8 +38,8 @@ async def render_to_file(
     that a grid shows beside that one. `-` writes the video to stdout, and no receipt. Raises ReelmillError,
     OutputUnwritable.
     """
-    if output is not None and output != PIPE:
-        _require_file_name(output)
+    if output != PIPE and (output is not None or not fields.get("dry_run")):
+        _require_file_name(output or _default_output(fields.get("container")))
     async with open_mill(settings) as mill:
         body = await _place(mill, what) | fields
         if beside:
@@ -47,6 +48,9 @@ async def render_to_file(
             print_json(await mill.call("generate", body=body))
             return
         render = await mill.renders.submit(**body)
+        print(f"render {render.id}", file=sys.stderr, flush=True)
+        if output is None:  # the container may be that of a preset
+            _require_file_name(_default_output(render.options["container"]))
         status = await follow_render(render)
         if status["status"] != "succeeded":
             raise RenderFailed(status)
@@ -76,7 +80,7 @@ async def _download(render: AsyncRender, output: Path | None) -> None:
         async for chunk in render.video():
             sys.stdout.buffer.write(chunk)
         return
-    video = output or Path(f"out.{render.options['container']}")
+    video = output or _default_output(render.options["container"])
     await render.save(video)
     receipt = video.with_suffix(".receipt.ndjson")
     receipt.write_bytes(await render.receipt_bytes())
@@ -85,6 +89,11 @@ async def _download(render: AsyncRender, output: Path | None) -> None:
     console.print(f"receipt {receipt.resolve()}", markup=False)
     for line in summary_lines(render.fields):
         console.print(line, markup=False)
+
+
+def _default_output(container: Any) -> Path:
+    """In this folder. A container that there is not is refused by the service."""
+    return Path(f"out.{container if container in get_args(Container) else 'mp4'}")
 
 
 def _require_file_name(output: Path) -> None:

@@ -71,6 +71,9 @@ def test_lists_are_tables_for_people_and_json_for_programs(run: Run, dataset: di
     table = run("ls", "plate 3").stdout.splitlines()
     assert table[0].split()[:3] == ["name", "kind", "state"] and dataset["id"] in table[1]
     assert len(run("ls", "plate 3/" + dataset["name"]).stdout.splitlines()) == 7
+    some = run("ls", "plate 3/" + dataset["name"], "--limit", "4")
+    assert len(some.stdout.splitlines()) == 5
+    assert some.stderr == f"… and 2 more: reelmill frames 'plate 3/{dataset['name']}'\n"
     assert len(run("frames", "plate 3", "--start", "2", "--limit", "2").stdout.splitlines()) == 3
     nothing = run("frames", "plate 3", "--unreadable")
     assert (nothing.stdout, nothing.stderr) == ("", "there are no such frames\n")
@@ -82,11 +85,14 @@ def test_lists_are_tables_for_people_and_json_for_programs(run: Run, dataset: di
 
 
 def test_the_life_of_a_render(run: Run, dataset: dict[str, Any], address: Address, tmp_path: Path) -> None:
-    run("render", "--experiment", "plate 3", "--fps", "7", "-o", "a.mp4")
+    rendered = run("render", "--experiment", "plate 3", "--fps", "7", "-o", "a.mp4")
     video = (tmp_path / "a.mp4").read_bytes()
     (made,) = json.loads(run("renders", "--experiment", "plate 3", "--mine", "--json").stdout)
     job = made["job_id"]
     assert made["status"] == "succeeded" and job in run("renders", "--status", "succeeded").stdout
+    assert f"render {job}\n" in rendered.stderr
+    refused = run("cancel", "00000000", job, "latest", code=1).stderr.splitlines()
+    assert len(refused) == 3 and refused[1].startswith(f"reelmill: {job}: "), refused
     run("get", job, "-o", "b.mp4")
     run("get", f"{address.url}/api/videos/{job}/video", "-o", "c.mp4")
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "c.mp4").read_bytes() == video
