@@ -102,6 +102,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
         ("token", "--sub", "me", "--ttl", "999999999d"),
         ("ingest", "/", "--experiment", "x", "--kind", "pictures"),
         (*RENDER, "--option", "width"),
+        (*RENDER, "--option", "grid=foo", "--beside", "x"),
         (*RENDER, "--fps", "1", "--option", "fps=2"),
         (*RENDER, "--option", b"text=caf\xe9"),
         (*RENDER, "--effort", "slow"),

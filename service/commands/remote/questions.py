@@ -1,7 +1,8 @@
 """`reelmill query` and `ask`: questions to the database."""
 
 import json
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -11,6 +12,8 @@ from service.commands.remote.connection import open_mill
 from service.commands.remote.output import print_json, print_rows
 from service.commands.remote.values import parse_value
 from service.config import Settings
+
+RENDER_OPTIONS = {"decimation_factor": "--decimation", "fps": "--fps", "effort": "--effort", "preset": "--preset"}
 
 
 async def list_tables(settings: Settings, *, as_json: bool) -> None:
@@ -49,7 +52,20 @@ async def ask(settings: Settings, question: str, *, as_json: bool) -> None:
         return
     print(found.answer)
     if found.suggested_render:
-        print(f"to render it: POST /api/videos/generate with {json.dumps(found.suggested_render)}")
+        print(f"to render it: {render_command(found.suggested_render)}")
+
+
+def render_command(request: Mapping[str, Any]) -> str:
+    """The `reelmill render` that asks for the same."""
+    fields = dict(request)
+    experiment = fields.pop("experiment_id", None)
+    words = ["reelmill", "render", "--experiment", str(fields.pop("dataset_id", None) or experiment)]
+    for name, option in RENDER_OPTIONS.items():
+        if (value := fields.pop(name, None)) is not None:
+            words += (option, f"{value:.15g}" if isinstance(value, float) else str(value))
+    for name, value in fields.items():
+        words += ("--option", f"{name}={json.dumps(value, ensure_ascii=False)}")
+    return shlex.join(words)
 
 
 def parse_condition(text: str) -> tuple[str, Any]:

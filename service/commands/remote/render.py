@@ -40,10 +40,11 @@ async def render_to_file(
     """
     if output != PIPE and (output is not None or not fields.get("dry_run")):
         _require_file_name(output or _default_output(fields.get("container")))
+    grid = _grid(fields.get("grid")) if beside else {}
     async with open_mill(settings) as mill:
         body = await _place(mill, what) | fields
         if beside:
-            body["grid"] = {**(body.get("grid") or {}), "dataset_ids": await _panels(mill, what, beside)}
+            body["grid"] = grid | {"dataset_ids": await _panels(mill, what, beside)}
         if body.get("dry_run"):
             print_json(await mill.call("generate", body=body))
             return
@@ -55,6 +56,13 @@ async def render_to_file(
         if status["status"] != "succeeded":
             raise RenderFailed(status)
         await _download(render, output)
+
+
+def _grid(given: Any) -> dict[str, Any]:
+    """What is given of a grid. Raises typer.BadParameter."""
+    if given is None or isinstance(given, dict):
+        return given or {}
+    raise typer.BadParameter('grid: write an object, as in grid={"labels": true}', param_hint="--option")
 
 
 async def _place(mill: AsyncReelmill, what: str) -> dict[str, str]:
