@@ -59,7 +59,7 @@ def ls(
     path: Annotated[
         str | None, typer.Argument(help="an experiment, or one of its datasets", metavar="EXPERIMENT[/DATASET]")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="at most so many frames; default: 100", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="at most so many frames; default: 100 in a table", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
     """List experiments, the datasets of one, or the first frames of a dataset."""

@@ -20,7 +20,7 @@ FRAMES_PAGE, FRAMES_SHOWN = 1000, 100
 
 
 async def list_catalogue(settings: Settings, path: str | None, limit: int | None, *, as_json: bool) -> None:
-    """Experiments; of an experiment its datasets; of a dataset its first frames, at most `limit`."""
+    """Experiments; of an experiment its datasets; of a dataset its frames, at most `limit`; in a table by default the first."""
     async with open_mill(settings) as mill:
         if path is None:
             rows = [each.fields async for each in mill.experiments.list()]
@@ -28,7 +28,7 @@ async def list_catalogue(settings: Settings, path: str | None, limit: int | None
             return
         found = await find_in_catalogue(mill, path.rstrip("/"))
         if isinstance(found, AsyncDataset):
-            rows = await _frames(mill, found, {}, limit or FRAMES_SHOWN)
+            rows = await _frames(mill, found, {}, limit or (None if as_json else FRAMES_SHOWN))
             print_rows(rows, FRAME_COLUMNS, as_json=as_json, none="the dataset has no frames")
             if (more := found.frame_count - len(rows)) > 0:
                 print(f"… and {more:,} more: reelmill frames {shlex.quote(path)}", file=sys.stderr)
