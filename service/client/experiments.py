@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from service.client.datasets import AsyncDataset
-from service.client.entity import Entity
+from service.client.entity import Entity, find_named, require_one_named
 from service.client.errors import Conflict, NotFound
 from service.client.fields import DeletedFields, ExperimentFields
-from service.client.own_names import find_named, require_one_named
 from service.client.requests import require_object
 
 if TYPE_CHECKING:

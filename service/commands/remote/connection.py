@@ -10,10 +10,10 @@ from service.client.addresses import NOT_HERE, checked_address, is_here
 from service.client.automation.presets import AsyncPreset
 from service.client.automation.schedules import AsyncSchedule
 from service.client.datasets import AsyncDataset
+from service.client.entity import find_named
 from service.client.errors import Conflict, Misconfigured, NotFound, NotPermitted, Refused
 from service.client.experiments import AsyncExperiment, is_id
 from service.client.mill import AsyncReelmill
-from service.client.own_names import find_named
 from service.client.renders import AsyncRender
 from service.commands.tokens import LOCAL_SCOPES, mint_local_token
 from service.config import Settings

@@ -20,7 +20,7 @@ FRAMES_PAGE, FRAMES_SHOWN = 1000, 100
 
 
 async def list_catalogue(settings: Settings, path: str | None, limit: int | None, *, as_json: bool) -> None:
-    """Experiments; of an experiment its datasets; of a dataset its frames, at most `limit`; in a table by default the first."""
+    """Experiments; of an experiment its datasets; of a dataset its frames, or the first `limit`."""
     async with open_mill(settings) as mill:
         if path is None:
             rows = [each.fields async for each in mill.experiments.list()]
