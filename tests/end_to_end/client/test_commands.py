@@ -114,6 +114,20 @@ def test_the_life_of_a_render(run: Run, dataset: dict[str, Any], address: Addres
     assert "no " in run("show", job, code=1).stderr
 
 
+def test_the_beginning_of_several_ids_and_the_addresses_of_lists(
+    run: Run, dataset: dict[str, Any], address: Address
+) -> None:
+    with Reelmill(address.url, token=address.token) as mill:
+        jobs = [mill.dataset(dataset["id"]).render(fps=fps).id for fps in (11, 12)]
+    for words in (("show",), ("rm", "-y"), ("watch",)):
+        refused = run(*words, jobs[0][:4], code=1).stderr
+        assert f"renders begin with {jobs[0][:4]}: write more of it" in refused
+    listed = run("renders", "--experiment", f"{address.url}/#/renders?dataset_id={dataset['id']}", "--json").stdout
+    assert {job["job_id"] for job in json.loads(listed)} == set(jobs)
+    for job in jobs:
+        run("rm", job, "--force", "-y")
+
+
 def test_presets_are_listed_shown_and_deleted(run: Run, address: Address) -> None:
     with Reelmill(address.url, token=address.token) as mill:
         small = mill.presets.create("small", options={"width": 64}, visibility="public")
