@@ -70,8 +70,7 @@ def _suggest_render(row: Row, intent: RenderIntent, others: list[Row]) -> TextAn
     decimation = "every frame" if intent.decimation_factor == 1 else f"one frame in {intent.decimation_factor:,}"
     text = (
         f"Prepared, but not started: {_describe_dataset(row)} with {decimation} at {intent.fps:g} fps, about {frames:,}"
-        f" frames or {frames / intent.fps:,.1f} s of video. Send suggested_render to POST"
-        f" /api/videos/generate to start it."
+        f" frames or {frames / intent.fps:,.1f} s of video. suggested_render is the request that starts it."
     )
     if others:
         text += f" This is the newest dataset; there are also {', '.join(str(other['name']) for other in others)}."

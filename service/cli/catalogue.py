@@ -1,5 +1,6 @@
 """Commands for the catalogue: experiments, datasets, frames."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,7 +8,7 @@ import typer
 
 from service import config
 from service.cli.app import app, run_async
-from service.cli.exit_codes import LEFT_OUT, client_errors_to_exit_codes
+from service.cli.exit_codes import FAILED, LEFT_OUT, client_errors_to_exit_codes, exit_with
 from service.cli.options import AsJson, Dataset, Force, What
 
 
@@ -58,13 +59,14 @@ def ls(
     path: Annotated[
         str | None, typer.Argument(help="an experiment, or one of its datasets", metavar="EXPERIMENT[/DATASET]")
     ] = None,
+    limit: Annotated[int | None, typer.Option(help="at most so many frames; default: 100 in a table", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List experiments, the datasets of one, or the frames of a dataset."""
+    """List experiments, the datasets of one, or the first frames of a dataset."""
     from service.commands.remote.listing import list_catalogue
 
     with client_errors_to_exit_codes():
-        run_async(list_catalogue(config.load(), path, as_json=as_json))
+        run_async(list_catalogue(config.load(), path, limit, as_json=as_json))
 
 
 @app.command()
@@ -118,12 +120,25 @@ def rm(
     as_json: AsJson = False,
 ) -> None:
     """Delete an experiment with its datasets, a dataset with its renders, a render, a preset or a schedule."""
-    from service.commands.remote.jobs import remove
+    from service.commands.remote.removal import describe, remove
 
-    if not yes:
-        typer.confirm(f"delete {what}?", abort=True, err=True)
     with client_errors_to_exit_codes():
+        if not yes:
+            what, question = run_async(describe(config.load(), what, frames=frames))
+            require_yes(question)
         run_async(remove(config.load(), what, force=force, frames=frames, as_json=as_json))
+
+
+def require_yes(question: str) -> None:
+    """Ask on stderr; without a yes, say that nothing was deleted, and exit."""
+    print(f"{question} [y/N]: ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline() if sys.stdin else ""
+    if not answer.endswith("\n"):
+        print(file=sys.stderr)
+    if not answer.strip():
+        exit_with("nothing was deleted: there was no answer (-y deletes without asking)", FAILED)
+    if answer.strip().lower() not in ("y", "yes"):
+        exit_with("nothing was deleted", FAILED)
 
 
 @app.command("open")

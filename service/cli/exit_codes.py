@@ -1,7 +1,7 @@
 """Errors that a user can fix, as one line on stderr and a documented exit code."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -32,7 +32,7 @@ def errors_to_exit_codes() -> Iterator[None]:
         with startup_errors_to_exit_codes():
             yield
     except Refused as error:
-        exit_with(str(error), USAGE if error.errors else EXIT_CODE_BY_STATUS.get(error.status, FAILED))
+        exit_with(str(error), _code_of(error))
     except Unreachable as error:
         exit_with(str(error), UNAVAILABLE)
     except ReelmillError as error:
@@ -58,6 +58,25 @@ def client_errors_to_exit_codes() -> Iterator[None]:
         except OSError as error:
             place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
             exit_with(f"{place}{error.strerror or error}", FAILED)
+
+
+@contextmanager
+def refusals_to_exit_code() -> Iterator[Callable[[str, Refused], None]]:
+    """Print what is refused of several things, each at once, and exit at the end: with their code if all refusals have
+    the same."""
+    codes = set[int]()
+
+    def refused(what: str, error: Refused) -> None:
+        print_error(f"{what}: {error}")
+        codes.add(_code_of(error))
+
+    yield refused
+    if codes:
+        raise typer.Exit(codes.pop() if len(codes) == 1 else FAILED)
+
+
+def _code_of(error: Refused) -> int:
+    return USAGE if error.errors else EXIT_CODE_BY_STATUS.get(error.status, FAILED)
 
 
 def exit_with(message: str, code: int) -> None:

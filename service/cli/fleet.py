@@ -43,7 +43,7 @@ def workers(
         if action == "list" or worker is None:
             run_async(show_workers(config.load(), as_json=as_json))
         else:
-            run_async(order_worker(config.load(), worker, action))
+            run_async(order_worker(config.load(), worker, action, as_json=as_json))
 
 
 @app.command("dead-letters")
@@ -62,4 +62,4 @@ def dead_letters(
         if action == "list" or letter is None:
             run_async(show_dead_letters(config.load(), of_all=of_all, as_json=as_json))
         else:
-            run_async(act_on_dead_letter(config.load(), action, str(letter)))
+            run_async(act_on_dead_letter(config.load(), action, str(letter), as_json=as_json))

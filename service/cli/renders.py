@@ -7,7 +7,7 @@ import typer
 
 from service import config
 from service.cli.app import app, run_async
-from service.cli.exit_codes import FAILED, client_errors_to_exit_codes, print_error
+from service.cli.exit_codes import FAILED, client_errors_to_exit_codes, print_error, refusals_to_exit_code
 from service.cli.options import AsJson, Job, Jobs, Output
 
 
@@ -97,8 +97,8 @@ def cancel(jobs: Jobs) -> None:
     """Cancel renders. What is done of them is kept for a later try."""
     from service.commands.remote.jobs import cancel as run
 
-    with client_errors_to_exit_codes():
-        run_async(run(config.load(), jobs))
+    with client_errors_to_exit_codes(), refusals_to_exit_code() as refused:
+        run_async(run(config.load(), jobs, refused))
 
 
 @app.command()
@@ -106,8 +106,8 @@ def retry(jobs: Jobs) -> None:
     """Queue renders again that have failed or were cancelled."""
     from service.commands.remote.jobs import retry as run
 
-    with client_errors_to_exit_codes():
-        run_async(run(config.load(), jobs))
+    with client_errors_to_exit_codes(), refusals_to_exit_code() as refused:
+        run_async(run(config.load(), jobs, refused))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from service.client.errors import Misconfigured
 
 DEFAULT_PORT, LOCAL_USER, LOCAL_LIFETIME_S = "5003", "local-user", 12 * 3600
 LOCAL_SCOPES = "catalog:read catalog:write videos:read videos:render query:run agent:ask ops:read ops:write"
+NOT_HERE = "REELMILL_TOKEN is not set: a service that is not on this machine needs a token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ def find_address(url: str | None = None, token: str | None = None) -> Address:
     """
     url = url or os.environ.get("REELMILL_URL")
     token = token or os.environ.get("REELMILL_TOKEN")
-    if token is None and url is not None and not _is_here(url):
-        raise Misconfigured("REELMILL_TOKEN is not set: a service that is not on this machine needs a token")
+    if token is None and url is not None and not is_here(url):
+        raise Misconfigured(NOT_HERE)
     url = url or f"http://127.0.0.1:{os.environ.get('PORT') or DEFAULT_PORT}"
     return checked_address(url, sign_local_token() if token is None else token)
 
@@ -55,7 +56,8 @@ def checked_address(url: str, token: str) -> Address:
     return Address(url.rstrip("/"), token)
 
 
-def _is_here(url: str) -> bool:
+def is_here(url: str) -> bool:
+    """Whether it names this machine: only then may it get a token that is signed here."""
     try:
         return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
     except ValueError:

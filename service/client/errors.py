@@ -78,7 +78,8 @@ class RenderFailed(ReelmillError):
     def __init__(self, status: Mapping[str, Any]) -> None:
         self.status = status
         reason = (status.get("error") or {}).get("reason", "no reason was given")
-        super().__init__(f"the render {status['status']}: {reason}")
+        outcome = "was cancelled" if status["status"] == "cancelled" else status["status"]
+        super().__init__(f"the render {outcome}: {reason}")
 
 
 class DownloadDiffers(ReelmillError):

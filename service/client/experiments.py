@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from service.client.datasets import AsyncDataset
-from service.client.entity import Entity
+from service.client.entity import Entity, find_named, require_one_named
 from service.client.errors import Conflict, NotFound
 from service.client.fields import DeletedFields, ExperimentFields
 from service.client.requests import require_object
@@ -33,15 +33,14 @@ class AsyncExperiments:
             yield AsyncExperiment(self._transport, row)
 
     async def get(self, name: UUID | str) -> AsyncExperiment:
-        """By id or name; of several with this name the newest. Raises NotFound."""
+        """By id or name; the caller's own before those of others. Raises NotFound, and Conflict, which names their ids,
+        if several others have one of this name."""
         if is_id(name):
             with suppress(NotFound):  # a digest as a name looks like an id
                 row = await self._transport.call("get_experiment", experiment_id=name)
                 return AsyncExperiment(self._transport, require_object(row))
-        found = await self._find(str(name), mine=False)
-        if found is None:
-            raise NotFound(404, {"detail": f"there is no experiment named {name}"})
-        return found
+        own = await self.find_own(str(name))
+        return own or await require_one_named(str(name), "experiment", self.list(str(name)))
 
     async def create(self, name: str, **fields: Any) -> AsyncExperiment:
         """`fields` are `description`, `metadata`, `visibility`, `shared_with`. Raises Conflict, Invalid."""
@@ -50,22 +49,20 @@ class AsyncExperiments:
 
     async def get_or_create(self, name: str) -> AsyncExperiment:
         """The caller's own experiment of this name, made if it is missing."""
-        found = await self._find(name, mine=True)
+        found = await self.find_own(name)
         if found is not None:
             return found
         try:
             return await self.create(name)
         except Conflict:  # an earlier answer was lost, or somebody else was faster
-            found = await self._find(name, mine=True)
+            found = await self.find_own(name)
             if found is None:
                 raise
             return found
 
-    async def _find(self, name: str, *, mine: bool) -> AsyncExperiment | None:
-        async for each in self.list(name, mine=mine):
-            if each.name == name:
-                return each
-        return None
+    async def find_own(self, name: str) -> AsyncExperiment | None:
+        """The caller's own experiment of this name."""
+        return await find_named(name, self.list(name, mine=True))
 
 
 class AsyncExperiment(Entity, ExperimentFields):

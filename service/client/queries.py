@@ -35,7 +35,7 @@ class AsyncQuery:
     def __init__(self, transport: Transport, document: Mapping[str, Any]) -> None:
         self._transport, self.document = transport, dict(document)
 
-    def where(self, **conditions: Any) -> AsyncQuery:
+    def where(self, /, **conditions: Any) -> AsyncQuery:
         """`column=value` or `column__operator=value`, with the operators of the API, such as `size__gt` or
         `name__contains`. All of them must hold. Raises ValueError for an operator that there is not."""
         filters = [*self.document.get("filters", []), *map(_condition, conditions, conditions.values())]

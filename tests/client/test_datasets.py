@@ -161,6 +161,20 @@ async def test_names_ids_and_what_is_not_there(api: CatalogueApi) -> None:
         assert [each async for each in mill.experiments.list()] == []
 
 
+async def test_a_name_means_the_own_experiment_then_the_only_one(api: CatalogueApi) -> None:
+    async with open_mill(api) as mill, open_mill(api, "bob") as of_bob, open_mill(api, "carol") as of_carol:
+        own = await mill.experiments.create("plate")
+        bobs = await of_bob.experiments.create("plate", visibility="public")
+        assert await mill.experiments.get("plate") == own and await of_carol.experiments.get("plate") == bobs
+        await own.delete()
+        assert await mill.experiments.get("plate") == bobs
+        carols = await of_carol.experiments.create("plate", visibility="public")
+        with pytest.raises(Conflict, match="several people have an experiment named plate: name its id") as caught:
+            await mill.experiments.get("plate")
+        assert f"{bobs.id} of bob" in str(caught.value) and f"{carols.id} of carol" in str(caught.value)
+        assert await mill.experiments.get(bobs.id) == bobs
+
+
 async def test_renders_and_queries(api: CatalogueApi, tmp_path: Path) -> None:
     async with open_mill(api, "alice", *SCOPES) as mill:
         dataset = await register(api, mill)

@@ -1,5 +1,6 @@
 """`reelmill dead-letters`: what has failed for good, of a running service."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -35,10 +36,12 @@ def test_a_render_that_failed_is_retried_and_dismissed(
     (line,) = listed()
     assert " segment " in line and "frame 1" in line
     letter = line.split()[0]
-    assert run_dead_letters(service, "retry", letter).returncode == 0
+    again = run_dead_letters(service, "retry", letter)
+    assert (again.returncode, again.stdout) == (0, f"dead letter {letter} is queued again\n")
     assert api.wait_until_ended(alice, job)["status"] == "failed"
     assert len(listed("--all", scopes=(*SCOPES, "ops:read"))) == 1, "it fails again"
-    assert run_dead_letters(service, "dismiss", letter).returncode == 0
+    dismissed = run_dead_letters(service, "dismiss", letter, "--json")
+    assert (dismissed.returncode, json.loads(dismissed.stdout)) == (0, {"id": letter})
     assert listed() == []
     gone = run_dead_letters(service, "retry", letter)
     assert (gone.returncode, "no such dead letter" in gone.stderr) == (1, True)

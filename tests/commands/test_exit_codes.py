@@ -102,6 +102,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
         ("token", "--sub", "me", "--ttl", "999999999d"),
         ("ingest", "/", "--experiment", "x", "--kind", "pictures"),
         (*RENDER, "--option", "width"),
+        (*RENDER, "--option", "grid=foo", "--beside", "x"),
         (*RENDER, "--fps", "1", "--option", "fps=2"),
         (*RENDER, "--option", b"text=caf\xe9"),
         (*RENDER, "--effort", "slow"),
@@ -129,6 +130,13 @@ def test_values_that_json_does_not_have(value: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "scale: " in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("value", ["NaN", "1e400", "9" * 5000, "[" * 5000, b"caf\xe9"])
+def test_conditions_that_json_does_not_have(value: str | bytes, tmp_path: Path) -> None:
+    word = b"key=" + value if isinstance(value, bytes) else f"key={value}"
+    done = run_command(tmp_path, "query", "frames", word, REELMILL_URL="http://127.0.0.1:1")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+
+
 def test_the_bounds_of_the_options_are_those_of_the_body() -> None:
     options = {option.name: option for option in group.commands["render"].params}
     fields = VideoGenerationRequest.model_json_schema()["properties"]
@@ -153,6 +161,13 @@ def test_addresses_that_are_none(address: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.startswith("reelmill: REELMILL_URL must be ")) == (78, True), done.stderr
 
 
+def test_another_machine_gets_no_token_of_this_one(tmp_path: Path) -> None:
+    for words in (RENDER, ("ls",), ("devices",), ("rm", "x", "-y")):
+        done = run_command(tmp_path, *words, REELMILL_URL="http://elsewhere.invalid", JWT_SECRET="s" * 40)
+        assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
+        assert "REELMILL_TOKEN is not set" in done.stderr
+
+
 def test_a_token_that_is_none(tmp_path: Path) -> None:
     for token in ("caf\u00e9", "a\nb"):
         done = run_command(tmp_path, *RENDER, REELMILL_URL="http://127.0.0.1:1", REELMILL_TOKEN=token)
@@ -164,6 +179,25 @@ def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     for output, reason in ((tmp_path, "is a folder"), (tmp_path / "file" / "out.mp4", "file: ")):
         done = run_command(tmp_path, *RENDER, "-o", str(output), REELMILL_URL="http://127.0.0.1:1")
         assert (done.returncode, reason in done.stderr, done.stderr.count("\n")) == (1, True, 1), done.stderr
+
+
+def test_the_default_output_is_looked_at_before_the_render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out.mp4").mkdir()
+    done = run_command(tmp_path, *RENDER, REELMILL_URL="http://127.0.0.1:1")
+    assert (done.returncode, done.stderr) == (1, "reelmill: out.mp4 is a folder: name a file\n")
+    other = run_command(tmp_path, *RENDER, "--option", "container=mkv", REELMILL_URL="http://127.0.0.1:1")
+    assert (other.returncode, "cannot be reached" in other.stderr) == (75, True)
+
+
+def test_several_refusals_are_told_one_by_one(refusing: str, tmp_path: Path) -> None:
+    jobs = ("0197a3c2-b1f0-7aa1-8c63-9e0d5a1f2b44", "latest")
+    for words in (("cancel", *jobs), ("retry", *jobs)):
+        done = run_command(tmp_path, *words, REELMILL_URL=f"{refusing}/403")
+        assert (done.returncode, done.stderr.count("\n")) == (1, 2), done.stderr
+        assert f"{jobs[0]}: not now (403)" in done.stderr and "latest is no id of a render" in done.stderr
+        alone = run_command(tmp_path, words[0], jobs[0], REELMILL_URL=f"{refusing}/403")
+        assert alone.returncode == 77
 
 
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from service import config
+from service.commands.remote.catalogue import page_address
 from service.commands.up import login_link, token_or_command
 from service.identity.claims import LEEWAY_S
 from service.identity.local_secret import local_secret
@@ -53,6 +54,20 @@ async def test_a_terminal_gets_a_link_of_half_a_day(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("REELMILL_URL", "https://video.example/")
     with terminal(monkeypatch):
         assert login_link(config.load(), "http://127.0.0.1:5003").startswith("https://video.example/#token=eyJ")
+
+
+def test_open_signs_in_only_where_the_service_is_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REELMILL_HOME", str(tmp_path))
+    with terminal(monkeypatch):
+        assert page_address(config.load()).startswith("http://127.0.0.1:5003/#token=eyJ")
+        monkeypatch.setenv("REELMILL_TOKEN", "mine")
+        assert page_address(config.load()) == "http://127.0.0.1:5003/#token=mine"
+        monkeypatch.setenv("REELMILL_URL", "https://video.example/")
+        assert page_address(config.load()) == "https://video.example/"
+        monkeypatch.delenv("REELMILL_TOKEN")
+        assert page_address(config.load()) == "https://video.example/"
 
 
 def test_tokens_of_an_issuer_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,9 @@ def test_workers_are_listed_and_cordoned(service: RunningService) -> None:
         table = run_workers(service).stdout
         assert worker["id"] in table and "cordoned" in table and "h264" in table
     finally:
-        done = run_workers(service, "uncordon", worker["id"][:18])
+        done = run_workers(service, "uncordon", worker["id"][:18], "--json")
     assert (done.returncode, list_workers(service)[0]["state"]) == (0, "active")
+    assert json.loads(done.stdout)["state"] == "active"
 
 
 def test_a_worker_that_is_not_there(service: RunningService) -> None:

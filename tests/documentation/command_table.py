@@ -45,7 +45,9 @@ def _command_usage(name: str, command: Any) -> str:
 
 def _parameter(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return str(parameter.name).upper()
+        name = str(parameter.metavar or parameter.name).upper().removesuffix("...")
+        name = f"{name} …" if parameter.nargs == -1 else name
+        return name if parameter.required else f"[{name}]"
     text = max(parameter.opts, key=len) + ("" if parameter.is_flag else f" {str(parameter.name).upper()}")
     return text if parameter.required else f"[{text}]"
 

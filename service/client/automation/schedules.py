@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Unpack
 from uuid import UUID
 
-from service.client.automation.own_names import find_named, require_one_named
-from service.client.entity import Entity
+from service.client.entity import Entity, find_named, require_one_named
 from service.client.errors import Conflict
 from service.client.experiments import is_id
 from service.client.fields import NewSchedule, ScheduleChange, ScheduleFields, ScheduleRunFields

@@ -24,7 +24,8 @@ class Experiments(Blocking):
         return iterate(self._async.list(containing, mine=mine))
 
     def get(self, name: UUID | str) -> Experiment:
-        """By id or name; of several with this name the newest. Raises NotFound."""
+        """By id or name; the caller's own before those of others. Raises NotFound, and Conflict, which names their ids,
+        if several others have one of this name."""
         return run(self._async.get(name))
 
     def create(self, name: str, **fields: Any) -> Experiment:
@@ -34,6 +35,10 @@ class Experiments(Blocking):
     def get_or_create(self, name: str) -> Experiment:
         """The caller's own experiment of this name, made if it is missing."""
         return run(self._async.get_or_create(name))
+
+    def find_own(self, name: str) -> Experiment | None:
+        """The caller's own experiment of this name."""
+        return run(self._async.find_own(name))
 
 
 @blocking_version_of(AsyncExperiment)

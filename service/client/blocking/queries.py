@@ -16,7 +16,7 @@ from service.client.queries import AsyncQuery
 class Query(Blocking):
     """A question to one table. Each method returns a longer one."""
 
-    def where(self, **conditions: Any) -> Query:
+    def where(self, /, **conditions: Any) -> Query:
         """`column=value` or `column__operator=value`, with the operators of the API, such as `size__gt` or
         `name__contains`. All of them must hold. Raises ValueError for an operator that there is not."""
         return wrap(self._async.where(**conditions))

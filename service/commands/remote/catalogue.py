@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from service.commands.remote.connection import find_dataset, open_mill
+from service.client.addresses import is_here
+from service.commands.remote.connection import find_dataset, open_mill, service_url
 from service.commands.remote.output import print_json
 from service.commands.up import login_link
 from service.config import Settings
@@ -52,7 +53,16 @@ def parse_s3_address(address: str) -> tuple[str, str]:
 
 
 def open_page(settings: Settings) -> None:
-    """Open the page in the browser of this machine, signed in where the service is this machine's."""
-    address = login_link(settings, f"http://127.0.0.1:{settings.process.port}")
+    """Open the page in the browser of this machine, signed in if the service is this machine's. Raises StartupError."""
+    address = page_address(settings)
     print(address.partition("#")[0])
     webbrowser.open(address)
+
+
+def page_address(settings: Settings) -> str:
+    """The page of the service; behind `#` a token, REELMILL_TOKEN or one that is signed here, but only for the service
+    of this machine. Raises StartupError."""
+    url = service_url(settings)
+    if not is_here(url):
+        return f"{url}/"
+    return f"{url}/#token={settings.client.token}" if settings.client.token else login_link(settings, url)

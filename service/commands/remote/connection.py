@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from service.client.automation.own_names import find_named
+from service.client.addresses import NOT_HERE, checked_address, is_here
 from service.client.automation.presets import AsyncPreset
 from service.client.automation.schedules import AsyncSchedule
 from service.client.datasets import AsyncDataset
+from service.client.entity import find_named
 from service.client.errors import Conflict, Misconfigured, NotFound, NotPermitted, Refused
 from service.client.experiments import AsyncExperiment, is_id
 from service.client.mill import AsyncReelmill
@@ -23,24 +24,41 @@ PATIENCE_S, LONG_PATIENCE_S = 2.0, 60.0
 LEAST_ID_PART = 4
 KINDS = "experiment, dataset, render, preset or schedule"
 Entity = AsyncExperiment | AsyncDataset | AsyncRender | AsyncPreset | AsyncSchedule
-FOUND_MANY = "has several things whose id begins so: write more of it"
+# What lists in the page are of, in the order in which one says most.
+QUERY_IDS = ("runs", "dataset_id", "experiment_id")
 
 
 @asynccontextmanager
 async def open_mill(settings: Settings, patience_s: float = PATIENCE_S) -> AsyncIterator[AsyncReelmill]:
-    """REELMILL_URL with REELMILL_TOKEN; unset, the service of this machine with a token that is signed here. A service
-    that cannot be reached is waited for, `patience_s` seconds.
+    """REELMILL_URL with REELMILL_TOKEN; unset, the service of this machine with a token that is signed here, which no
+    other machine gets. A service that cannot be reached is waited for, `patience_s` seconds.
 
     Raises StartupError, naming the variable that is wrong.
     """
-    url = settings.client.url or f"http://127.0.0.1:{settings.process.port}"
-    token = settings.client.token or mint_local_token(settings, "local-user", LOCAL_SCOPES, timedelta(hours=12))
+    url = service_url(settings)
     try:
-        mill = AsyncReelmill(url, token=token, patience_s=patience_s)
+        mill = AsyncReelmill(url, token=_token(settings, url), patience_s=patience_s)
     except Misconfigured as error:
         raise StartupError(str(error)) from error
     async with mill:
         yield mill
+
+
+def service_url(settings: Settings) -> str:
+    """REELMILL_URL, or the address of the service of this machine. Raises StartupError."""
+    try:
+        return checked_address(settings.client.url or f"http://127.0.0.1:{settings.process.port}", "").url
+    except Misconfigured as error:
+        raise StartupError(str(error)) from error
+
+
+def _token(settings: Settings, url: str) -> str:
+    """Raises StartupError."""
+    if settings.client.token:
+        return settings.client.token
+    if not is_here(url):
+        raise StartupError(NOT_HERE)
+    return mint_local_token(settings, "local-user", LOCAL_SCOPES, timedelta(hours=12))
 
 
 async def find_dataset(mill: AsyncReelmill, path: str) -> AsyncDataset:
@@ -76,16 +94,17 @@ async def find_in_catalogue(mill: AsyncReelmill, path: str) -> AsyncExperiment |
 
 
 async def find_render(mill: AsyncReelmill, name: str) -> AsyncRender:
-    """By id, the beginning of one, or address. Raises NotFound."""
+    """By id, the beginning of one, or address. Raises NotFound, and Conflict if several ids begin so."""
     name = address_id(name) or name
     if is_id(name):
         return await mill.renders.get(name)
     if len(name) < LEAST_ID_PART or not set(name.lower()) <= set("0123456789abcdef-"):
         raise NotFound(404, {"detail": f"{name} is no id of a render: `reelmill renders` lists them"})
     found = [each async for each in mill.renders.list() if each.id.startswith(name.lower())]
-    if len(found) != 1:
-        reason = f"{name} {FOUND_MANY}" if found else f"there is no render whose id begins with {name}"
-        raise NotFound(404, {"detail": reason})
+    if not found:
+        raise NotFound(404, {"detail": f"there is no render whose id begins with {name}"})
+    if len(found) > 1:
+        raise Conflict(409, {"detail": f"the ids of {len(found)} renders begin with {name}: write more of it"})
     return found[0]
 
 
@@ -142,9 +161,13 @@ def kind_of(entity: Entity) -> str:
 
 
 def address_id(address: str) -> str | None:
-    """The last id in an address of the page or the API; None if it is none."""
+    """The last id in an address of the page or the API, or else that in its query, such as `#/schedules?runs=ID`; None
+    if it has none."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https"):
         return None
-    words = f"{parts.path}/{parts.fragment}".replace("?", "/").split("/")
-    return next((word for word in reversed(words) if is_id(word)), None)
+    place, _, fragment_query = parts.fragment.partition("?")
+    query = parse_qs(f"{parts.query}&{fragment_query}")
+    words = [word for name in QUERY_IDS for word in query.get(name, ())]
+    words = [*reversed(f"{parts.path}/{place}".split("/")), *words]
+    return next((word for word in words if is_id(word)), None)

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from service.commands.remote.connection import open_mill
-from service.commands.remote.output import print_rows
+from service.commands.remote.output import print_json, print_rows
 from service.config import Settings
 
 PATH, PAGE_SIZE = "/api/dead-letters", 200
@@ -18,10 +18,16 @@ async def show_dead_letters(settings: Settings, *, of_all: bool, as_json: bool) 
     print_rows(rows, COLUMNS, as_json=as_json, none="there are no dead letters")
 
 
-async def act_on_dead_letter(settings: Settings, action: Literal["retry", "dismiss"], letter: str) -> None:
+async def act_on_dead_letter(
+    settings: Settings, action: Literal["retry", "dismiss"], letter: str, *, as_json: bool
+) -> None:
     """Raises NotFound if there is no such dead letter of the caller."""
     async with open_mill(settings) as mill:
-        await mill.call(f"{action}_dead_letter", letter_id=letter)
+        answer = await mill.call(f"{action}_dead_letter", letter_id=letter)
+    if as_json:
+        print_json(answer or {"id": letter})  # nothing is answered of one that is gone
+    else:
+        print(f"dead letter {letter} is {'queued again' if action == 'retry' else 'off the list'}")
 
 
 def _about(letter: dict[str, Any]) -> str:

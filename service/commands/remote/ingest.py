@@ -51,8 +51,8 @@ async def ingest(
 async def _require_kind_if_there(mill: AsyncReelmill, place: tuple[str, str], kind: SourceKind) -> None:
     """Raises Conflict if the dataset is there and has another kind: then the folder may be right."""
     try:
-        experiment = await mill.experiments.get(place[0])
-        (await experiment.datasets.get(place[1])).require_kind(kind)
+        if (experiment := await mill.experiments.find_own(place[0])) is not None:
+            (await experiment.datasets.get(place[1])).require_kind(kind)
     except NotFound:
         pass
 

@@ -1,19 +1,18 @@
-"""`reelmill watch`, `cancel`, `retry`, `rm` and `get`: what is done with renders and what they made."""
+"""`reelmill watch`, `cancel`, `retry` and `get`: what is done with renders and what they made."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
-from service.client.automation.presets import AsyncPreset
-from service.client.automation.schedules import AsyncSchedule
-from service.client.errors import RenderFailed
+from service.client.errors import Refused, RenderFailed
 from service.client.renders import AsyncRender
-from service.commands.remote.connection import find_entity, find_render, kind_of, open_mill
-from service.commands.remote.output import print_fields, print_json
+from service.commands.remote.connection import find_render, open_mill
+from service.commands.remote.output import print_json
 from service.commands.remote.progress import follow_render
 from service.commands.remote.render import summary_lines
 from service.config import Settings
 
+RefusalCallback = Callable[[str, Refused], None]
 PIPE = Path("-")
 SUFFIXES = {"receipt": ".receipt.ndjson", "poster": ".jpg"}
 
@@ -31,34 +30,31 @@ async def watch(settings: Settings, job: str, *, as_json: bool) -> None:
         print(f"video   {mill.url}{status['video_url']}", *summary_lines(status), sep="\n")
 
 
-async def cancel(settings: Settings, jobs: list[str]) -> None:
+async def cancel(settings: Settings, jobs: Sequence[str], refused: RefusalCallback) -> None:
+    """Each that can be; `refused` is called for each other."""
+    await _each(settings, jobs, AsyncRender.cancel, refused)
+
+
+async def retry(settings: Settings, jobs: Sequence[str], refused: RefusalCallback) -> None:
+    """Each that can be; `refused` is called for each other."""
+    await _each(settings, jobs, AsyncRender.retry, refused)
+
+
+async def _each(
+    settings: Settings,
+    jobs: Sequence[str],
+    action: Callable[[AsyncRender], Awaitable[None]],
+    refused: RefusalCallback,
+) -> None:
     async with open_mill(settings) as mill:
         for job in jobs:
-            render = await find_render(mill, job)
-            await render.cancel()
-            print(f"{render.id} is {render.status}")
-
-
-async def retry(settings: Settings, jobs: list[str]) -> None:
-    async with open_mill(settings) as mill:
-        for job in jobs:
-            render = await find_render(mill, job)
-            await render.retry()
-            print(f"{render.id} is {render.status}")
-
-
-async def remove(settings: Settings, what: str, *, force: bool, frames: bool, as_json: bool) -> None:
-    """Delete an experiment, a dataset, a render, a preset or a schedule, and print what was deleted."""
-    async with open_mill(settings) as mill:
-        match await find_entity(mill, what):
-            case AsyncRender() as render:
-                deleted = vars(await render.delete(force=force))
-            case AsyncPreset() | AsyncSchedule() as named:
-                await named.delete()
-                deleted = {f"{kind_of(named)}s": 1}
-            case found:
-                deleted = vars(await found.delete(force=force, frames=frames))
-    print_fields(deleted, as_json=as_json)
+            try:
+                render = await find_render(mill, job)
+                await action(render)
+            except Refused as error:
+                refused(job, error)
+            else:
+                print(f"{render.id} is {render.status}", flush=True)
 
 
 async def get(settings: Settings, job: str, what: str, output: Path | None) -> None:

@@ -1,5 +1,7 @@
 """`reelmill ls`, `frames`, `renders` and `show`: what there is."""
 
+import shlex
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +15,12 @@ EXPERIMENT_COLUMNS = ("name", "owner", "visibility", "created_at", "id")
 DATASET_COLUMNS = ("name", "kind", "state", "frame_count", "width", "height", "bytes", "unreadable_frames", "id")
 FRAME_COLUMNS = ("index", "key", "width", "height", "bits", "format", "captured_at", "size", "problem")
 RENDER_COLUMNS = ("job_id", "status", "phase", "frames_done", "frames_total", "created_at", "owner", "reason")
-FRAMES_PAGE = 200
+# Of the API at most; and how many frames `ls` shows of a dataset.
+FRAMES_PAGE, FRAMES_SHOWN = 1000, 100
 
 
-async def list_catalogue(settings: Settings, path: str | None, *, as_json: bool) -> None:
-    """Experiments; of an experiment its datasets; of a dataset its frames."""
+async def list_catalogue(settings: Settings, path: str | None, limit: int | None, *, as_json: bool) -> None:
+    """Experiments; of an experiment its datasets; of a dataset its frames, or the first `limit`."""
     async with open_mill(settings) as mill:
         if path is None:
             rows = [each.fields async for each in mill.experiments.list()]
@@ -25,8 +28,10 @@ async def list_catalogue(settings: Settings, path: str | None, *, as_json: bool)
             return
         found = await find_in_catalogue(mill, path.rstrip("/"))
         if isinstance(found, AsyncDataset):
-            rows = await _frames(mill, found, {}, None)
+            rows = await _frames(mill, found, {}, limit or (None if as_json else FRAMES_SHOWN))
             print_rows(rows, FRAME_COLUMNS, as_json=as_json, none="the dataset has no frames")
+            if (more := found.frame_count - len(rows)) > 0:
+                print(f"… and {more:,} more: reelmill frames {shlex.quote(path)}", file=sys.stderr)
             return
         rows = [each.fields async for each in found.datasets.list()]
         print_rows(rows, DATASET_COLUMNS, as_json=as_json, none="the experiment has no datasets")

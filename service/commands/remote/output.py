@@ -12,6 +12,8 @@ from rich.table import Table as Grid
 
 # Into a pipe or a file, a row is one line however long it is.
 WIDTH_OF_A_FILE = 240
+# From here on, floats are shown without fractions.
+LARGE = 1_000
 STYLES = {
     **dict.fromkeys(("succeeded", "ready", "active", "ok"), "green"),
     **dict.fromkeys(("failed", "lost", "quarantined"), "red"),
@@ -39,7 +41,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], *, as_
     names = tuple(columns)
     grid = Grid(*(name.replace("_", " ") for name in names), box=None, pad_edge=False)
     for row in rows:
-        grid.add_row(*(_cell(row.get(name)) for name in names))
+        grid.add_row(*(_cell(name, row.get(name)) for name in names))
     console().print(grid)
 
 
@@ -51,12 +53,12 @@ def print_fields(fields: Mapping[str, Any], *, as_json: bool) -> None:
     grid = Grid(box=None, pad_edge=False, show_header=False)
     for name, value in fields.items():
         if value not in (None, [], {}, ""):
-            grid.add_row(name.replace("_", " "), _cell(value))
+            grid.add_row(name.replace("_", " "), _cell(name, value))
     console().print(grid)
 
 
-def _cell(value: Any) -> str:
-    text = _text(value)
+def _cell(name: str, value: Any) -> str:
+    text = _time(value) if _is_time(name) and isinstance(value, str) else _text(value)
     style = STYLES.get(text)
     return f"[{style}]{text}[/]" if style else escape(text)
 
@@ -69,17 +71,21 @@ def _text(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.4g}"
+        return f"{value:,.0f}" if abs(value) >= LARGE else f"{value:,.4g}"
     if isinstance(value, str):
-        return _time(value)
+        return " ".join(value.split())
     return json.dumps(value, ensure_ascii=False)
 
 
+def _is_time(column: str) -> bool:
+    """Whether it has times of the service. Those of a camera's clock are in no zone that is known: they stay."""
+    return column.endswith("_at") and not column.endswith("captured_at")
+
+
 def _time(text: str) -> str:
-    """Times of the API without fractions, in the zone of this machine; other text as it is, in one line."""
-    if len(text) > 18 and text[4:5] == "-" and text[10:11] == "T":
-        try:
-            return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        except ValueError:
-            pass
-    return " ".join(text.split())
+    """A time of the service without fractions, in the zone of this machine, which is named."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return _text(text)
+    return _text(text) if time.tzinfo is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")

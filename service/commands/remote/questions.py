@@ -1,7 +1,8 @@
 """`reelmill query` and `ask`: questions to the database."""
 
 import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -9,7 +10,10 @@ import typer
 from service.client.queries import OPERATORS, AsyncQuery
 from service.commands.remote.connection import open_mill
 from service.commands.remote.output import print_json, print_rows
+from service.commands.remote.values import parse_value
 from service.config import Settings
+
+RENDER_OPTIONS = {"decimation_factor": "--decimation", "fps": "--fps", "effort": "--effort", "preset": "--preset"}
 
 
 async def list_tables(settings: Settings, *, as_json: bool) -> None:
@@ -23,15 +27,16 @@ async def query(
     settings: Settings, table: str, conditions: Sequence[str], parts: dict[str, Any], *, as_json: bool
 ) -> None:
     """Print the rows for which all conditions hold. `parts`: `select`, `order_by`, `limit`."""
-    where = dict(map(parse_condition, conditions))
+    where = list(map(parse_condition, conditions))
     async with open_mill(settings) as mill:
         rows = await _build(mill.query(table), where, parts).rows()
     columns = list(dict.fromkeys(name for row in rows for name in row))
     print_rows(rows, columns, as_json=as_json, none="there are no such rows")
 
 
-def _build(question: AsyncQuery, where: dict[str, Any], parts: dict[str, Any]) -> AsyncQuery:
-    question = question.where(**where) if where else question
+def _build(question: AsyncQuery, where: Iterable[tuple[str, Any]], parts: dict[str, Any]) -> AsyncQuery:
+    for name, value in where:  # one by one: two may be of the same column and operator
+        question = question.where(**{name: value})
     if parts.get("select"):
         question = question.select(*parts["select"])
     if parts.get("order_by"):
@@ -47,7 +52,20 @@ async def ask(settings: Settings, question: str, *, as_json: bool) -> None:
         return
     print(found.answer)
     if found.suggested_render:
-        print(f"to render it: POST /api/videos/generate with {json.dumps(found.suggested_render)}")
+        print(f"to render it: {render_command(found.suggested_render)}")
+
+
+def render_command(request: Mapping[str, Any]) -> str:
+    """The `reelmill render` that asks for the same."""
+    fields = dict(request)
+    experiment = fields.pop("experiment_id", None)
+    words = ["reelmill", "render", "--experiment", str(fields.pop("dataset_id", None) or experiment)]
+    for name, option in RENDER_OPTIONS.items():
+        if (value := fields.pop(name, None)) is not None:
+            words += (option, f"{value:.15g}" if isinstance(value, float) else str(value))
+    for name, value in fields.items():
+        words += ("--option", f"{name}={json.dumps(value, ensure_ascii=False)}")
+    return shlex.join(words)
 
 
 def parse_condition(text: str) -> tuple[str, Any]:
@@ -59,10 +77,7 @@ def parse_condition(text: str) -> tuple[str, Any]:
     if operator and operator not in OPERATORS:
         known = ", ".join(sorted(OPERATORS))
         raise typer.BadParameter(f"{text}: there is no operator {operator}, only {known}", param_hint="CONDITION")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+    return name, parse_value(name, value, "CONDITION")
 
 
 def _names(table: dict[str, Any]) -> str:

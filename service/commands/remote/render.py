@@ -1,12 +1,11 @@
 """`reelmill render`: submit a render, show its progress, download the video and its receipt, print a summary."""
 
-import json
 import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from rich.console import Console
@@ -19,9 +18,10 @@ from service.client.renders import AsyncRender
 from service.commands.remote.connection import find_dataset, find_in_catalogue, open_mill
 from service.commands.remote.output import print_json
 from service.commands.remote.progress import follow_render
+from service.commands.remote.values import NOT_FINITE, parse_value
 from service.config import Settings
+from service.plan.formats import Container
 
-NOT_FINITE = "a finite number of ordinary length is needed"
 PIPE = Path("-")
 
 
@@ -38,20 +38,31 @@ async def render_to_file(
     that a grid shows beside that one. `-` writes the video to stdout, and no receipt. Raises ReelmillError,
     OutputUnwritable.
     """
-    if output is not None and output != PIPE:
-        _require_file_name(output)
+    if output != PIPE and (output is not None or not fields.get("dry_run")):
+        _require_file_name(output or _default_output(fields.get("container")))
+    grid = _grid(fields.get("grid")) if beside else {}
     async with open_mill(settings) as mill:
         body = await _place(mill, what) | fields
         if beside:
-            body["grid"] = {**(body.get("grid") or {}), "dataset_ids": await _panels(mill, what, beside)}
+            body["grid"] = grid | {"dataset_ids": await _panels(mill, what, beside)}
         if body.get("dry_run"):
             print_json(await mill.call("generate", body=body))
             return
         render = await mill.renders.submit(**body)
+        print(f"render {render.id}", file=sys.stderr, flush=True)
+        if output is None:  # the container may be that of a preset
+            _require_file_name(_default_output(render.options["container"]))
         status = await follow_render(render)
         if status["status"] != "succeeded":
             raise RenderFailed(status)
         await _download(render, output)
+
+
+def _grid(given: Any) -> dict[str, Any]:
+    """What is given of a grid. Raises typer.BadParameter."""
+    if given is None or isinstance(given, dict):
+        return given or {}
+    raise typer.BadParameter('grid: write an object, as in grid={"labels": true}', param_hint="--option")
 
 
 async def _place(mill: AsyncReelmill, what: str) -> dict[str, str]:
@@ -77,7 +88,7 @@ async def _download(render: AsyncRender, output: Path | None) -> None:
         async for chunk in render.video():
             sys.stdout.buffer.write(chunk)
         return
-    video = output or Path(f"out.{render.options['container']}")
+    video = output or _default_output(render.options["container"])
     await render.save(video)
     receipt = video.with_suffix(".receipt.ndjson")
     receipt.write_bytes(await render.receipt_bytes())
@@ -86,6 +97,11 @@ async def _download(render: AsyncRender, output: Path | None) -> None:
     console.print(f"receipt {receipt.resolve()}", markup=False)
     for line in summary_lines(render.fields):
         console.print(line, markup=False)
+
+
+def _default_output(container: Any) -> Path:
+    """In this folder. A container that there is not is refused by the service."""
+    return Path(f"out.{container if container in get_args(Container) else 'mp4'}")
 
 
 def _require_file_name(output: Path) -> None:
@@ -131,17 +147,5 @@ def request_fields(named: Mapping[str, Any], options: list[str]) -> dict[str, An
             raise typer.BadParameter(f"{option}: write name=value, as in width=1280", param_hint="--option")
         if named.get(name) is not None:
             raise typer.BadParameter(f"{name} is given twice", param_hint="--option")
-        given[name] = _option_value(name, value)
+        given[name] = parse_value(name, value, "--option")
     return with_defaults(given)
-
-
-def _option_value(name: str, text: str) -> Any:
-    """The JSON value, or the text if it is none. Raises typer.BadParameter."""
-    try:
-        value = json.loads(text)
-        json.dumps(value, allow_nan=False)
-    except json.JSONDecodeError:
-        return text
-    except (ValueError, RecursionError) as error:  # NaN, Infinity, 1e999, thousands of digits or of brackets
-        raise typer.BadParameter(f"{name}: {NOT_FINITE}", param_hint="--option") from error
-    return value

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from service.client.errors import NotFound
 from service.client.mill import AsyncReelmill
 from service.commands.remote.connection import open_mill
-from service.commands.remote.output import print_rows
+from service.commands.remote.output import print_json, print_rows
 from service.config import Settings
 
 Order = Literal["cordon", "uncordon", "drain"]
@@ -19,12 +19,15 @@ async def show_workers(settings: Settings, *, as_json: bool) -> None:
     print_rows(rows, COLUMNS, as_json=as_json, none="no worker is alive")
 
 
-async def order_worker(settings: Settings, worker: str, order: Order) -> None:
+async def order_worker(settings: Settings, worker: str, order: Order, *, as_json: bool) -> None:
     """`worker`: its id, the beginning of it, or its name. Raises NotFound, Refused."""
     async with open_mill(settings) as mill:
         chosen = await _find_worker(mill, worker)
         answer = await mill.call(f"{order}_worker", worker_id=chosen["id"])
-    print(f"{chosen['name']} is {answer['state']}")
+    if as_json:
+        print_json(answer)
+    else:
+        print(f"{chosen['name']} is {answer['state']}")
 
 
 async def _find_worker(mill: AsyncReelmill, wanted: str) -> dict[str, Any]:

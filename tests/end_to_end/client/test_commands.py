@@ -1,6 +1,10 @@
 """The commands that ask a service, as a user types them: names, ids and addresses, tables and JSON, pipes and exit codes."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -15,6 +19,7 @@ from tests.support.processes import command
 from tests.support.processes.api import make_dataset
 from tests.support.processes.clean_environment import clean_environment
 from tests.support.processes.running_service import SCOPES, RunningService
+from tests.support.source_code import ROOT
 
 FRAMES = {f"f{number}.jpg": frame_jpeg(number) for number in range(6)}
 Run = Callable[..., "CompletedProcess[str]"]
@@ -66,6 +71,9 @@ def test_lists_are_tables_for_people_and_json_for_programs(run: Run, dataset: di
     table = run("ls", "plate 3").stdout.splitlines()
     assert table[0].split()[:3] == ["name", "kind", "state"] and dataset["id"] in table[1]
     assert len(run("ls", "plate 3/" + dataset["name"]).stdout.splitlines()) == 7
+    some = run("ls", "plate 3/" + dataset["name"], "--limit", "4")
+    assert len(some.stdout.splitlines()) == 5
+    assert some.stderr == f"… and 2 more: reelmill frames 'plate 3/{dataset['name']}'\n"
     assert len(run("frames", "plate 3", "--start", "2", "--limit", "2").stdout.splitlines()) == 3
     nothing = run("frames", "plate 3", "--unreadable")
     assert (nothing.stdout, nothing.stderr) == ("", "there are no such frames\n")
@@ -77,11 +85,14 @@ def test_lists_are_tables_for_people_and_json_for_programs(run: Run, dataset: di
 
 
 def test_the_life_of_a_render(run: Run, dataset: dict[str, Any], address: Address, tmp_path: Path) -> None:
-    run("render", "--experiment", "plate 3", "--fps", "7", "-o", "a.mp4")
+    rendered = run("render", "--experiment", "plate 3", "--fps", "7", "-o", "a.mp4")
     video = (tmp_path / "a.mp4").read_bytes()
     (made,) = json.loads(run("renders", "--experiment", "plate 3", "--mine", "--json").stdout)
     job = made["job_id"]
     assert made["status"] == "succeeded" and job in run("renders", "--status", "succeeded").stdout
+    assert f"render {job}\n" in rendered.stderr
+    refused = run("cancel", "00000000", job, "latest", code=1).stderr.splitlines()
+    assert len(refused) == 3 and refused[1].startswith(f"reelmill: {job}: "), refused
     run("get", job, "-o", "b.mp4")
     run("get", f"{address.url}/api/videos/{job}/video", "-o", "c.mp4")
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "c.mp4").read_bytes() == video
@@ -101,6 +112,20 @@ def test_the_life_of_a_render(run: Run, dataset: dict[str, Any], address: Addres
     assert json.loads(run("show", job, "--json").stdout)["request"]["fps"] == 7
     assert json.loads(run("rm", job, "--yes", "--json").stdout)["renders"] == 1
     assert "no " in run("show", job, code=1).stderr
+
+
+def test_the_beginning_of_several_ids_and_the_addresses_of_lists(
+    run: Run, dataset: dict[str, Any], address: Address
+) -> None:
+    with Reelmill(address.url, token=address.token) as mill:
+        jobs = [mill.dataset(dataset["id"]).render(fps=fps).id for fps in (11, 12)]
+    for words in (("show",), ("rm", "-y"), ("watch",)):
+        refused = run(*words, jobs[0][:4], code=1).stderr
+        assert f"renders begin with {jobs[0][:4]}: write more of it" in refused
+    listed = run("renders", "--experiment", f"{address.url}/#/renders?dataset_id={dataset['id']}", "--json").stdout
+    assert {job["job_id"] for job in json.loads(listed)} == set(jobs)
+    for job in jobs:
+        run("rm", job, "--force", "-y")
 
 
 def test_presets_are_listed_shown_and_deleted(run: Run, address: Address) -> None:
@@ -165,8 +190,32 @@ def test_a_dataset_is_followed(run: Run, dataset: dict[str, Any]) -> None:
     assert run("follow", "plate 3", "--off").stdout == f"{dataset['name']} is not followed\n"
 
 
+def answer_removal(answer: str | None) -> tuple[int, str]:
+    """Exit code and stderr of `reelmill rm`, which is answered so, or with Ctrl-C."""
+    words = [sys.executable, "-m", "service", "rm", "plate 3"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # Shells have what they start in the background ignore Ctrl-C, and so would the command.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(words, env=environment, text=True, preexec_fn=heed, **pipes) as process:
+        errors = ""
+        assert process.stderr is not None
+        while "[y/N]: " not in errors and process.poll() is None:
+            errors += process.stderr.read(1)
+        if answer is None:
+            process.send_signal(signal.SIGINT)
+        rest = process.communicate(answer, timeout=60)[1]
+    return process.returncode, errors + rest
+
+
 def test_deleting_is_asked_for(run: Run, dataset: dict[str, Any]) -> None:
-    assert "delete plate 3?" in run("rm", "plate 3", code=1).stderr
+    asked = run("rm", "plate 3", code=1).stderr
+    assert f"delete the experiment plate 3 ({dataset['experiment_id']}) of typist with 1 dataset, all renders" in asked
+    assert "nothing was deleted: there was no answer" in asked and "Traceback" not in asked
+    assert "no experiment" in run("rm", "plate 4", code=1).stderr, "it is looked up before the question"
+    for answer, code, said in (("n\n", 1, "nothing was deleted"), (None, 130, "")):
+        done, errors = answer_removal(answer)
+        assert (done, "Traceback" in errors) == (code, False) and said in errors, errors
     assert "plate 3" in run("ls").stdout
 
 
@@ -189,6 +238,8 @@ def test_questions(run: Run, dataset: dict[str, Any]) -> None:
         ).stdout
     )
     assert [row["index"] for row in rows] == [4, 1]
+    others = ("index__ne=3", "index__ne=4", f"dataset_id={dataset['id']}", "--order-by", "index", "--json")
+    assert [row["index"] for row in json.loads(run("query", "frames", *others).stdout)] == [0, 1, 2, 5]
     table = run("query", "frames", f"dataset_id={dataset['id']}", "--column", "index", "--column", "key").stdout
     assert table.splitlines()[0].split() == ["index", "key"] and len(table.splitlines()) == 7
     assert "frames" in run("query").stdout
