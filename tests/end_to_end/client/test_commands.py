@@ -194,10 +194,7 @@ def answer_removal(answer: str | None) -> tuple[int, str]:
     """Exit code and stderr of `reelmill rm`, which is answered so, or with Ctrl-C."""
     words = [sys.executable, "-m", "service", "rm", "plate 3"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # Shells have what they start in the background ignore Ctrl-C, and so would the command.
-    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(words, env=environment, text=True, preexec_fn=heed, **pipes) as process:
+    with subprocess.Popen(words, env=environment, text=True, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         errors = ""
         assert process.stderr is not None
         while "[y/N]: " not in errors and process.poll() is None:
