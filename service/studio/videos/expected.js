@@ -6,7 +6,6 @@ const REST_MS = 150;
 const TRIES = 30;
 // As the status of a render says them, and the request for a preview takes them.
 const SAME = ["codec", "width", "height", "changed", "corrupt", "mismatch", "background", "rotate", "deinterlace"];
-
 // Of a request; the others are those of a preview. A grid is asked for anew: each panel has a tone of its own.
 const NOT_OF_PICTURES = new Set(["experiment_id", "dataset_id", "quality", "effort", "device", "priority", "keep_days", "container", "outputs", "dry_run"]);
 

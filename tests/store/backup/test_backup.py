@@ -177,7 +177,7 @@ async def test_an_older_backup_is_upgraded_and_its_work_goes_on(
         with ArchiveWriter(tmp_path / "backup.tar") as archive:
             async with open_snapshot(database) as snapshot:
                 since = {"attempts", "upload_areas", "upload_reservations", "presets", "render_presets"}
-                since |= {"schedules", "schedule_runs", "follows"}
+                since |= {"schedules", "schedule_runs", "follows", "render_panels"}
                 names = [name for name in table_names(caches=False) if name not in since]
                 await dump_tables(snapshot, archive, manifest, names)
             archive.finish(manifest)
