@@ -55,18 +55,18 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A finished render, and what it took from the request on. `anew` and `reused` count segments."""
+class MeasuredRender:
+    """A finished render, and what it took from the request on."""
 
     work: Work
     status: dict[str, Any]
 
     @property
-    def anew(self) -> int:
-        return self._segments - self.reused
+    def new_segments(self) -> int:
+        return self._segments - self.reused_segments
 
     @property
-    def reused(self) -> int:
+    def reused_segments(self) -> int:
         return int(self.status["summary"]["segments_reused"])
 
     @property
@@ -178,18 +178,18 @@ def _append(reelmill: Reelmill, source: Footage, begin: int, end: int) -> Work:
     return before.work()
 
 
-def _run(reelmill: Reelmill, schedule: str) -> Made:
+def _run(reelmill: Reelmill, schedule: str) -> MeasuredRender:
     """Have the schedule run now."""
     return _wait(reelmill, lambda: reelmill.client.post(f"/api/schedules/{schedule}/run"))
 
 
-def _render_fresh(reelmill: Reelmill) -> Made:
+def _render_fresh(reelmill: Reelmill) -> MeasuredRender:
     reelmill.delete_renders()
     body = OPTIONS | {"experiment_id": reelmill.dataset["experiment_id"]}
     return _wait(reelmill, lambda: reelmill.client.post("/api/videos/generate", json=body))
 
 
-def _wait(reelmill: Reelmill, ask: Any) -> Made:
+def _wait(reelmill: Reelmill, ask: Any) -> MeasuredRender:
     before = _Clock(reelmill)
     job = json_or_raise(ask())["job_id"]
     if job is None:
@@ -199,7 +199,7 @@ def _wait(reelmill: Reelmill, ask: Any) -> Made:
     status = json_or_raise(reelmill.client.get(f"/api/videos/{job}"))
     if status["status"] != "succeeded":
         raise RenderError(f"the render {status['status']}: {(status['error'] or {}).get('reason', '')}")
-    return Made(work, status)
+    return MeasuredRender(work, status)
 
 
 class _Clock:
@@ -218,21 +218,21 @@ class _Clock:
         return Work(seconds, {name: now[name] - before for name, before in self._cpu.items()})
 
 
-def _version(number: int, made: Made) -> Version:
+def _version(number: int, made: MeasuredRender) -> Version:
     return Version(number, made.status["frames_total"], made.status["video_sha256"])
 
 
-def _row(request: GrowingRequest, number: int, made: Made) -> dict[str, Any]:
+def _row(request: GrowingRequest, number: int, made: MeasuredRender) -> dict[str, Any]:
     size = dict(zip(("width", "height"), request.size, strict=True))
     facts = {"version": number, "frames": made.status["frames_total"], **size, "bytes": made.status["video_bytes"]}
-    return facts | {"anew": made.anew, "reused": made.reused} | _figures("", made.work)
+    return facts | {"anew": made.new_segments, "reused": made.reused_segments} | _figures("", made.work)
 
 
-def _comparison(noticed: Work, made: Made, fresh: Made) -> dict[str, Any]:
+def _comparison(noticed: Work, made: MeasuredRender, fresh: MeasuredRender) -> dict[str, Any]:
     """The parts count what was done to notice the new frames, too, as far as it is CPU of the workers."""
     worker = (noticed.cpu["worker"] + made.work.cpu["worker"]) / fresh.work.cpu["worker"]
     parts = {"worker_part": round(worker, 4), "seconds_part": round(made.work.seconds / fresh.work.seconds, 4)}
-    return _figures("follow_", noticed) | _figures("fresh_", fresh.work) | {"fresh_anew": fresh.anew} | parts
+    return _figures("follow_", noticed) | _figures("fresh_", fresh.work) | {"fresh_anew": fresh.new_segments} | parts
 
 
 def _figures(prefix: str, work: Work) -> dict[str, float]:

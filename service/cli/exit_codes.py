@@ -66,11 +66,11 @@ def refusals_to_exit_code() -> Iterator[Callable[[str, Refused], None]]:
     the same."""
     codes = set[int]()
 
-    def refused(what: str, error: Refused) -> None:
+    def report_refusal(what: str, error: Refused) -> None:
         print_error(f"{what}: {error}")
         codes.add(_code_of(error))
 
-    yield refused
+    yield report_refusal
     if codes:
         raise typer.Exit(codes.pop() if len(codes) == 1 else FAILED)
 

@@ -97,8 +97,8 @@ def cancel(jobs: Jobs) -> None:
     """Cancel renders. What is done of them is kept for a later try."""
     from service.commands.remote.jobs import cancel as run
 
-    with client_errors_to_exit_codes(), refusals_to_exit_code() as refused:
-        run_async(run(config.load(), jobs, refused))
+    with client_errors_to_exit_codes(), refusals_to_exit_code() as report_refusal:
+        run_async(run(config.load(), jobs, report_refusal))
 
 
 @app.command()
@@ -106,8 +106,8 @@ def retry(jobs: Jobs) -> None:
     """Queue renders again that have failed or were cancelled."""
     from service.commands.remote.jobs import retry as run
 
-    with client_errors_to_exit_codes(), refusals_to_exit_code() as refused:
-        run_async(run(config.load(), jobs, refused))
+    with client_errors_to_exit_codes(), refusals_to_exit_code() as report_refusal:
+        run_async(run(config.load(), jobs, report_refusal))
 
 
 @app.command()

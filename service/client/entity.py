@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from service.client.errors import Conflict, NotFound, UnexpectedAnswer
@@ -66,6 +66,20 @@ async def require_one_named(name: str, kind: str, entities: AsyncIterator[Named]
         several = f"several people have {_article(kind)} {kind} named {name}"
         raise Conflict(409, {"detail": f"{several}: name its id ({_ids(found)})"})
     return found[0]
+
+
+async def find_or_create(find: Callable[[], Awaitable[Named | None]], create: Callable[[], Awaitable[Named]]) -> Named:
+    """What is there, or what is made. Raises what `create` does."""
+    found = await find()
+    if found is not None:
+        return found
+    try:
+        return await create()
+    except Conflict:  # an earlier answer was lost, or somebody else was faster
+        found = await find()
+        if found is None:
+            raise
+        return found
 
 
 def _article(kind: str) -> str:

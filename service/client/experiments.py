@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from service.client.datasets import AsyncDataset
-from service.client.entity import Entity, find_named, require_one_named
-from service.client.errors import Conflict, NotFound
+from service.client.entity import Entity, find_named, find_or_create, require_one_named
+from service.client.errors import NotFound
 from service.client.fields import DeletedFields, ExperimentFields
 from service.client.requests import require_object
 
@@ -49,16 +49,7 @@ class AsyncExperiments:
 
     async def get_or_create(self, name: str) -> AsyncExperiment:
         """The caller's own experiment of this name, made if it is missing."""
-        found = await self.find_own(name)
-        if found is not None:
-            return found
-        try:
-            return await self.create(name)
-        except Conflict:  # an earlier answer was lost, or somebody else was faster
-            found = await self.find_own(name)
-            if found is None:
-                raise
-            return found
+        return await find_or_create(lambda: self.find_own(name), lambda: self.create(name))
 
     async def find_own(self, name: str) -> AsyncExperiment | None:
         """The caller's own experiment of this name."""
@@ -119,14 +110,7 @@ class AsyncDatasets:
 
     async def get_or_create(self, name: str, kind: Kind = "frames") -> AsyncDataset:
         """The dataset of this name, made if it is missing. Raises Conflict if it has another kind."""
-        found = await self._find(name)
-        if found is None:
-            try:
-                found = await self.create(name, kind)
-            except Conflict:  # an earlier answer was lost, or somebody else was faster
-                found = await self._find(name)
-                if found is None:
-                    raise
+        found = await find_or_create(lambda: self._find(name), lambda: self.create(name, kind))
         found.require_kind(kind)
         return found
 
@@ -139,10 +123,7 @@ class AsyncDatasets:
         return AsyncDataset(self._transport, require_object(require_object(answer).get("dataset")))
 
     async def _find(self, name: str) -> AsyncDataset | None:
-        async for each in self.list(name):
-            if each.name == name:
-                return each
-        return None
+        return await find_named(name, self.list(name))
 
 
 def is_id(text: UUID | str) -> bool:

@@ -79,7 +79,7 @@ def test_an_answer_that_is_overtaken_changes_nothing(
 
 
 @pytest.fixture
-def crowded(alice: httpx.Client) -> str:
+def experiment_of_two_pages(alice: httpx.Client) -> str:
     """An experiment with two pages of datasets."""
     experiment = make_experiment(alice, "crowded")
     for number in range(52):
@@ -89,21 +89,21 @@ def crowded(alice: httpx.Client) -> str:
 
 
 def test_a_page_that_is_overtaken_or_fails_once_leaves_the_list(
-    service: RunningService, page: Studio, crowded: str
+    service: RunningService, page: Studio, experiment_of_two_pages: str
 ) -> None:
     names = "return [...document.querySelectorAll('.card h2')].map((each) => each.textContent)"
     page.sign_in(service.token("alice", SCOPES))
-    go(page, f"#/experiments/{crowded}")
+    go(page, f"#/experiments/{experiment_of_two_pages}")
     page.wait_for(".pages a", "Next page")
     first = page.script(names)
     # A change of the experiment loads the page again.
-    rule(page, f"GET /api/experiments/{crowded}/datasets", status=503)
+    rule(page, f"GET /api/experiments/{experiment_of_two_pages}/datasets", status=503)
     page.click("button", "Change")
     page.click("dialog .primary", "Save")
     page.wait(lambda: page.script("return refused === 1"), "it was not loaded again")
     page.script("return new Promise((done) => setTimeout(done, 300))")
     assert page.script(names) == first
-    rule(page, f"GET /api/experiments/{crowded}/datasets")
+    rule(page, f"GET /api/experiments/{experiment_of_two_pages}/datasets")
     page.wait(lambda: page.script("return held.length"), "it is not asked for again")
     page.click(".pages a", "Next page")
     page.wait_for(".pages", "This is the last page")

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Unpack
 from uuid import UUID
 
-from service.client.entity import Entity, find_named, require_one_named
-from service.client.errors import Conflict
+from service.client.entity import Entity, find_named, find_or_create, require_one_named
 from service.client.experiments import is_id
 from service.client.fields import NewPreset, PresetChange, PresetFields
 from service.client.requests import require_object
@@ -46,16 +45,7 @@ class AsyncPresets:
 
     async def get_or_create(self, name: str, **fields: Unpack[NewPreset]) -> AsyncPreset:
         """The caller's own preset of this name: as it is, or made of `fields` if it is missing."""
-        found = await self._find_own(name)
-        if found is not None:
-            return found
-        try:
-            return await self.create(name, **fields)
-        except Conflict:  # an earlier answer was lost, or somebody else was faster
-            found = await self._find_own(name)
-            if found is None:
-                raise
-            return found
+        return await find_or_create(lambda: self._find_own(name), lambda: self.create(name, **fields))
 
     async def _find_own(self, name: str) -> AsyncPreset | None:
         return await find_named(name, self.list(name, mine=True))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Unpack
 from uuid import UUID
 
-from service.client.entity import Entity, find_named, require_one_named
+from service.client.entity import Entity, find_named, find_or_create, require_one_named
 from service.client.errors import Conflict
 from service.client.experiments import is_id
 from service.client.fields import NewSchedule, ScheduleChange, ScheduleFields, ScheduleRunFields
@@ -50,16 +50,7 @@ class AsyncSchedules:
 
     async def get_or_create(self, name: str, **fields: Unpack[NewSchedule]) -> AsyncSchedule:
         """The caller's own schedule of this name: as it is, or made of `fields` if it is missing."""
-        found = await self._find_own(name)
-        if found is not None:
-            return found
-        try:
-            return await self.create(name, **fields)
-        except Conflict:  # an earlier answer was lost, or somebody else was faster
-            found = await self._find_own(name)
-            if found is None:
-                raise
-            return found
+        return await find_or_create(lambda: self._find_own(name), lambda: self.create(name, **fields))
 
     async def _find_own(self, name: str) -> AsyncSchedule | None:
         return await find_named(name, self.list(mine=True))

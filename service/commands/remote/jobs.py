@@ -30,21 +30,21 @@ async def watch(settings: Settings, job: str, *, as_json: bool) -> None:
         print(f"video   {mill.url}{status['video_url']}", *summary_lines(status), sep="\n")
 
 
-async def cancel(settings: Settings, jobs: Sequence[str], refused: RefusalCallback) -> None:
-    """Each that can be; `refused` is called for each other."""
-    await _each(settings, jobs, AsyncRender.cancel, refused)
+async def cancel(settings: Settings, jobs: Sequence[str], report_refusal: RefusalCallback) -> None:
+    """Each that can be; `report_refusal` is called for each other."""
+    await _each(settings, jobs, AsyncRender.cancel, report_refusal)
 
 
-async def retry(settings: Settings, jobs: Sequence[str], refused: RefusalCallback) -> None:
-    """Each that can be; `refused` is called for each other."""
-    await _each(settings, jobs, AsyncRender.retry, refused)
+async def retry(settings: Settings, jobs: Sequence[str], report_refusal: RefusalCallback) -> None:
+    """Each that can be; `report_refusal` is called for each other."""
+    await _each(settings, jobs, AsyncRender.retry, report_refusal)
 
 
 async def _each(
     settings: Settings,
     jobs: Sequence[str],
     action: Callable[[AsyncRender], Awaitable[None]],
-    refused: RefusalCallback,
+    report_refusal: RefusalCallback,
 ) -> None:
     async with open_mill(settings) as mill:
         for job in jobs:
@@ -52,7 +52,7 @@ async def _each(
                 render = await find_render(mill, job)
                 await action(render)
             except Refused as error:
-                refused(job, error)
+                report_refusal(job, error)
             else:
                 print(f"{render.id} is {render.status}", flush=True)
 

@@ -181,13 +181,6 @@ async def has_running_task(connection: AsyncConnection, render: UUID) -> bool:
     return bool(await connection.scalar(query, {"render": render}))
 
 
-async def get_dataset_id(connection: AsyncConnection, render: UUID) -> UUID:
-    """The dataset of an existing render."""
-    query = select(renders.c.dataset_id).where(renders.c.id == render)
-    dataset: UUID = (await connection.execute(query)).scalar_one()
-    return dataset
-
-
 async def update_video_etag(connection: AsyncConnection, render: UUID, sha256: str, etag: str) -> None:
     """Note that the object with this ETag has the bytes of the render's video, if that still has this digest."""
     query = update(renders).where(renders.c.id == render, renders.c.video_sha256 == sha256)

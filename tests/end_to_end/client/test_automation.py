@@ -51,7 +51,7 @@ class Typist:
     def read(self, path: str, **query: Any) -> Any:
         return self.client.get(path, params=query).raise_for_status().json()
 
-    def finished(self, job: str) -> dict[str, Any]:
+    def wait_until_finished(self, job: str) -> dict[str, Any]:
         """The render, which has succeeded."""
         status = api.wait_until_ended(self.client, job)
         assert status["status"] == "succeeded", status
@@ -98,7 +98,7 @@ def test_presets(typist: Typist) -> None:
     said = typist.type_shell("Presets")
     preset, job = objects(said)
     assert (preset["name"], preset["visibility"], preset["options"]["codec"]) == ("daily overview", "public", "av1")
-    render = typist.finished(job["job_id"])
+    render = typist.wait_until_finished(job["job_id"])
     assert (render["preset"]["id"], render["request"]["fps"], render["frames_total"]) == (preset["id"], 24, 6)
     assert render["request"]["overlay"]["captured_at"] is True
     assert said.count("daily overview") >= 3
@@ -113,7 +113,7 @@ def test_batches(typist: Typist) -> None:
     assert [(each["index"], each["status"]) for each in answers] == [(0, 202), (1, 422)]
     assert answers[1]["problem"]["errors"][0]["pointer"] == "#/renders/1/fps"
     job = answers[0]["job"]["job_id"]
-    render = typist.finished(job)
+    render = typist.wait_until_finished(job)
     assert (render["preset"]["name"], render["request"]["fps"]) == ("daily overview", 30)
     first, second = typist.type_python("Batches").splitlines()
     assert job in first and "#/renders/1/fps" in second
@@ -135,7 +135,7 @@ def test_schedules(typist: Typist) -> None:
     (run,) = typist.read(f"/api/schedules/{schedule['id']}/runs")
     assert f"run 1 of every morning: submitted {run['job_id']}" in said and said.count(run["job_id"]) == 2
     assert schedule["id"] in said.splitlines()[-1]
-    assert typist.finished(run["job_id"])["frames_total"] == FRAMES_PER_DAY // 4
+    assert typist.wait_until_finished(run["job_id"])["frames_total"] == FRAMES_PER_DAY // 4
     typist.type_python("Schedules")
     assert {each["name"] for each in typist.read("/api/schedules", mine=True)} == {"every morning", "the last week"}
     assert (typist.folder / "week.mp4").stat().st_size > 0
