@@ -11,6 +11,7 @@ import pytest
 
 from service.child_process import AUTOGROUP, child_environment
 from service.worker.slots.child import SLOT_NICENESS
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.worker_process import slot_pids, worker_process
 from tests.support.servers.databases import fresh_database
 
@@ -64,7 +65,7 @@ def test_a_leader_of_a_process_group_stays_in_its_session() -> None:
 async def test_slots_stand_back_and_their_worker_does_not(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
         with worker_process(database.url, tmp_path) as worker:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 while not (pids := slot_pids(worker.pid)) or os.getsid(pids[0]) != pids[0]:
                     await asyncio.sleep(0.05)
             assert niceness(pids[0]) == min(niceness(0) + SLOT_NICENESS, 19)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.worker.devices.canaries import CPU_CAPABILITIES
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.clean_environment import clean_environment
 from tests.support.processes.running_service import RunningService
 
@@ -51,7 +52,7 @@ def test_a_service_that_is_named_and_away() -> None:
 def test_of_a_running_service(service: RunningService) -> None:
     refused = run_devices("--json", REELMILL_URL=service.url, REELMILL_TOKEN=service.token("alice", ("videos:read",)))
     assert refused.returncode == 77
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     with service.client("operator", "ops:read") as client:
         while not client.get("/api/devices").json() and time.monotonic() < deadline:
             time.sleep(0.1)

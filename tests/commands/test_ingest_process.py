@@ -15,6 +15,7 @@ import pytest
 
 from tests.commands.test_exit_codes import run_command
 from tests.support.data.media import jpeg, numbered_picture, tiff
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.clean_environment import clean_environment
 from tests.support.processes.running_service import RunningService
 
@@ -167,7 +168,7 @@ def _frame_keys(service: RunningService, experiment: str) -> list[str]:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 90
+    end = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.3)

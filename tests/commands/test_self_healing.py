@@ -14,6 +14,7 @@ import pytest
 from service.commands.supervision import RESTART_DELAYS_S, ChildExitError, SupervisedProcess
 from service.errors import StartupError
 from tests.support.data.footage import frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.api import make_dataset
 from tests.support.processes.up import RunningUp, running_up
 
@@ -56,7 +57,7 @@ def test_what_hangs_is_killed_and_started_again(running: RunningUp, what: str) -
     dataset = make_dataset(running.client, FRAMES)
     before = running.find(what)
     os.kill(before, signal.SIGSTOP)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while Path(f"/proc/{before}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -70,7 +71,7 @@ def test_what_hangs_is_killed_and_started_again(running: RunningUp, what: str) -
 
 def check_for_a_minute(child: SupervisedProcess) -> None:
     """As `up` does; raises what `check` raises."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         child.check()
         time.sleep(0.01)
@@ -92,7 +93,7 @@ def test_what_ran_well_is_started_again_even_if_its_settings_look_wrong(monkeypa
     child = SupervisedProcess("api", [sys.executable, "-c", "raise SystemExit(78)"], dict(os.environ), None)
     child.start()
     pids = set()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while len(pids) < 2 and time.monotonic() < deadline:
         child.check()
         if child.exit_code is None and child._process is not None:
@@ -109,7 +110,7 @@ def test_a_child_that_others_kill_is_started_again_however_often(monkeypatch: py
     for _ in range(2 * len(RESTART_DELAYS_S)):
         killed = child.pid
         os.kill(killed, signal.SIGKILL)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while child._process is None or child.pid == killed:
             assert time.monotonic() < deadline
             child.check()

@@ -19,6 +19,7 @@ from service.identity.claims import LEEWAY_S
 from service.identity.local_secret import local_secret
 from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier
+from tests.support.patience import PATIENCE_S
 
 COMMAND = "reelmill token --sub operator --scope admin --ttl 1d"
 
@@ -82,7 +83,7 @@ def test_a_log_file_gets_no_token(tmp_path: Path) -> None:
     environment = os.environ | {"REELMILL_HOME": str(tmp_path / "home"), "PORT": "0", "REELMILL_SLOTS": "1"}
     with log.open("wb") as file:
         running = subprocess.Popen([sys.executable, "-m", "service", "up"], stdout=file, stderr=file, env=environment)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while b"Studio  " not in log.read_bytes() and time.monotonic() < deadline and running.poll() is None:
             time.sleep(0.05)
         running.send_signal(signal.SIGTERM)

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from service.commands.up_screen import readable, summary
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.api import make_dataset
 from tests.support.processes.clean_environment import clean_environment
 from tests.support.processes.worker_process import child_pids
@@ -65,7 +66,7 @@ class Terminal:
                 os.execv(sys.executable, [sys.executable, "-m", "service", "up"])
 
     def wait_for(self, found: Callable[[str], bool]) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE_S
         while not found(self.output):
             assert time.monotonic() < end, self.output[-3000:]
             try:

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.clean_environment import clean_environment
 from tests.support.processes.running_service import RunningService
 
@@ -26,7 +27,7 @@ def list_workers(service: RunningService) -> list[Any]:
 
 
 def test_workers_are_listed_and_cordoned(service: RunningService) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not (listed := list_workers(service)) and time.monotonic() < deadline:
         time.sleep(0.1)
     worker = listed[0]

@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from service.store.database import Database
 from tests.support.data.footage import frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.api_process import ApiProcess, api_process
 from tests.support.processes.worker_process import worker_process
 from tests.support.servers.databases import fresh_database
@@ -69,7 +70,7 @@ def scanned_experiment(client: httpx.Client) -> str:
 
 
 def wait_for(client: httpx.Client, path: str, name: str, value: str) -> Any:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while (found := client.get(path).raise_for_status().json())[name] != value:
         assert time.monotonic() < deadline and found[name] != "failed", found
         time.sleep(0.1)

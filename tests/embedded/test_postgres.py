@@ -17,6 +17,7 @@ import pytest
 
 from service.embedded import cluster, postgres
 from service.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.up import launcher_pid, postmaster_pid, server_is_gone, server_processes
 
 
@@ -96,7 +97,7 @@ def test_kill_9_of_everything_loses_nothing(tmp_path: Path) -> None:
         assert query(url, "SELECT count(*) FROM kept") == [(1000,)]
 
 
-def answers(url: str, seconds: float = 40) -> bool:
+def answers(url: str, seconds: float = PATIENCE_S) -> bool:
     """Whether the server answers at this address in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -118,7 +119,7 @@ def test_what_is_killed_or_hangs_is_replaced(
     query(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
     pid = find(tmp_path)
     os.kill(pid, number)
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + PATIENCE_S
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert answers(url) and find(tmp_path) != pid
@@ -156,7 +157,7 @@ def test_a_server_that_does_not_stop_when_its_launcher_dies_is_replaced(tmp_path
         (checkpointer,) = query(url, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")[0]
         os.kill(checkpointer, signal.SIGSTOP)
         os.kill(launcher_pid(tmp_path), signal.SIGKILL)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + PATIENCE_S
         while postmaster_pid(tmp_path) == before and time.monotonic() < deadline:
             time.sleep(0.1)
         assert answers(url)

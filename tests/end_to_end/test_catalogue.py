@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.support.data import media
 from tests.support.data.footage import frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import api
 from tests.support.processes.running_service import RunningService
 
@@ -73,7 +74,7 @@ def test_a_forced_deletion_ends_renders_and_removes_their_files(service: Running
     gone = alice.delete(experiment, params={"force": True}).raise_for_status().json()
     assert (gone["renders"], gone["cancelled"], gone["objects"], gone["frames"]) == (2, 1, 3, 400)
     assert alice.get(experiment).status_code == 404
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while service.object_keys(f"renders/{done['job_id']}/"):
         assert time.monotonic() < deadline, "the files of the finished render are removed"
         time.sleep(0.2)

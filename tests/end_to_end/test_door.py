@@ -13,6 +13,7 @@ import pytest
 from service.store.database import Database
 from service.store.settings import DatabaseSettings
 from tests.support.data.database_rows import add_dataset, add_render
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.api_process import ApiProcess, api_process
 from tests.support.servers import nginx as proxy
 from tests.support.servers.databases import fresh_database
@@ -247,7 +248,7 @@ def count_handles(api: ApiProcess) -> int:
 
 
 async def wait_for_handles(api: ApiProcess, wanted: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while count_handles(api) > wanted + POOL:
             await asyncio.sleep(0.05)
 

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.growing.reader import Reader, Version
 from tests.support.data.footage import frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
 from tests.support.servers.s3_server import ANY_STORE
@@ -30,7 +31,7 @@ def append(client: httpx.Client, dataset: dict[str, Any], begin: int, end: int) 
         client.put(f"{address}/objects/{number:04d}.jpg", content=frame_jpeg(number)).raise_for_status()
     place = {"bucket": {"name": dataset["bucket"]}, "object": {"key": f"{dataset['prefix']}{end - 1:04d}.jpg"}}
     client.post("/api/events/s3", json={"Records": [{"s3": place}]}).raise_for_status()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE_S
     while client.get(address).raise_for_status().json()["frame_count"] < end:
         assert time.monotonic() < deadline, "the frames were not found"
         time.sleep(0.1)

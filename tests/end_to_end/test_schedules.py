@@ -13,6 +13,7 @@ from service.embedded.postgres import EmbeddedPostgres
 from service.store.database import Database
 from service.store.settings import DatabaseSettings
 from tests.support.data.footage import frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import api
 from tests.support.processes.running_service import RunningService
 from tests.support.servers.s3_server import ANY_STORE
@@ -44,7 +45,7 @@ def let_time_pass(service: RunningService, schedule: str) -> None:
 
 
 def wait_for_run(client: httpx.Client, schedule: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         for run in client.get(f"/api/schedules/{schedule}/runs").raise_for_status().json():
             if run["state"] == "submitted" and not run["manual"]:

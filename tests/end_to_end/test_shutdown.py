@@ -13,6 +13,7 @@ from sqlalchemy import text
 from service.store.database import Database
 from service.store.objects.keys import upload_prefix
 from tests.support.data.database_rows import add_dataset, add_render
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.api_process import ApiProcess, api_process, bearer
 from tests.support.processes.running_service import SCOPES
 from tests.support.servers.databases import fresh_database
@@ -93,7 +94,7 @@ async def begin_upload(api: ApiProcess, path: str, size: int) -> Upload:
 
 async def wait_until_refused(url: str) -> None:
     """Wait until no new connection is accepted."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 async with httpx.AsyncClient(trust_env=False) as client:

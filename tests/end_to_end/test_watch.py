@@ -17,6 +17,7 @@ from PIL import Image
 
 from service.plan.segments import LONG_RENDER_SEGMENTS
 from tests.support.data.footage import frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import api
 from tests.support.processes.running_service import RunningService
 from tests.support.servers.browser import chromium
@@ -169,7 +170,7 @@ def test_chromium_plays_it_before_it_is_done_and_seeks_after(
 
 
 def wait_until_ended(browser: Any) -> dict[str, Any]:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         seen: dict[str, Any] = browser.execute_script("return seen")
         assert seen["error"] is None, seen

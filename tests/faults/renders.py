@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from tests.support.data.footage import frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.api import make_dataset, receipt_lines
 from tests.support.processes.up import RunningUp, running_up
 
@@ -160,7 +161,7 @@ class Renders:
 
     def video_sha256(self, job: str) -> str:
         """Of the bytes that are served; a video that was lost is made again first."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             status = self._end_of(job)
             with suppress(httpx.HTTPError):

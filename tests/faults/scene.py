@@ -16,6 +16,7 @@ from service.store.database import Database
 from service.store.objects.drivers import open_object_store
 from service.store.objects.object_store import ObjectStore
 from service.store.settings import DatabaseSettings, ObjectSettings
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.up import RunningUp, running_up
 from tests.support.servers.s3_proxy import S3Proxy
 from tests.support.servers.s3_server import s3_server
@@ -112,7 +113,7 @@ def with_connection(url: str, work: Callable[["asyncpg.Connection"], Awaitable[T
         try:
             connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
             try:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(PATIENCE_S):
                     return await work(connection)
             finally:
                 connection.terminate()

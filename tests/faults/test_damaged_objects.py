@@ -13,6 +13,7 @@ from service.routers.videos.finished_files import FileLost, require_video
 from service.store.objects.digests import sha256_hex
 from service.store.objects.object_store import ObjectChanged
 from service.telemetry.metrics import FILES_LOST
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.finished_render import (
     DAMAGES,
     FILES,
@@ -57,7 +58,7 @@ async def test_a_segment_of_a_stream(render: FinishedRender, how: str) -> None:
     refused = await render.get("stream/0.m4s")
     assert refused.status_code == 409 and "rendered again" in refused.json()["detail"]
     assert (await render.get("stream.m3u8")).status_code == 409, "the playlist promises nothing that is not there"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while (answer := await render.get("stream/0.m4s")).status_code != 200:
             assert answer.status_code in (404, 409)
             await asyncio.sleep(0.02)
@@ -106,7 +107,7 @@ async def test_a_preview_of_a_frame(render: FinishedRender, how: str) -> None:
     path = f"/api/datasets/{render.dataset.id}/frames/7/image?width=32"
 
     async def ask() -> bytes:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while (answer := await render.client.get(path)).status_code == 503:
                 await asyncio.sleep(0.02)
         assert answer.status_code == 200, answer.text

@@ -19,6 +19,7 @@ from tests.pipeline.rendering import read_numbers
 from tests.support.data import media
 from tests.support.data.database_rows import OPTIONS, add_dataset, add_render
 from tests.support.data.footage import add_footage
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.servers.databases import fresh_database
 
@@ -54,7 +55,7 @@ async def add_files(database: Database, home: Path, files: dict[str, bytes], kin
 
 
 async def wait_for_scan(database: Database, dataset: Any) -> DatasetRow:
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             async with database.service_transaction() as connection:
                 query = text("SELECT * FROM datasets WHERE id = :id")

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.data.footage import frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.api import make_dataset, wait_until_ended
 from tests.support.processes.api_process import ApiProcess, api_process
 from tests.support.processes.worker_process import worker_process
@@ -48,7 +49,7 @@ def submit(client: httpx.Client, dataset: dict[str, Any], **more: Any) -> str:
 
 
 def wait_started(client: httpx.Client, job: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while client.get(f"/api/videos/{job}").json()["frames_done"] < 5:
         assert time.monotonic() < deadline, "the render does not begin"
         time.sleep(0.05)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from service.store.renders import lifecycle, queries
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.finished_render import FPS, FinishedRender, damage, render_row
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("log_lines")]
@@ -101,7 +102,7 @@ async def test_a_frame_that_was_replaced_is_in_no_video_made_again(render: Finis
 
 async def wait_for_worker(render: FinishedRender) -> None:
     """Until no task of the render runs: it may be too late to cancel one."""
-    async with asyncio.timeout(30), render.api.database.engine.connect() as connection:
+    async with asyncio.timeout(PATIENCE_S), render.api.database.engine.connect() as connection:
         while await queries.has_running_task(connection, UUID(render.job)):
             await connection.rollback()
 
@@ -123,7 +124,7 @@ async def cancel_when_written(render: FinishedRender, name: str) -> bool:
     before = receipt.stat().st_mtime_ns
     render.path(name).unlink()
     assert (await render.get(name)).status_code == 409
-    async with render.api.database.service_transaction() as canceller, asyncio.timeout(30):
+    async with render.api.database.service_transaction() as canceller, asyncio.timeout(PATIENCE_S):
         while receipt.stat().st_mtime_ns == before:
             await asyncio.sleep(0)
         return await lifecycle.cancel_render(canceller, UUID(render.job))

@@ -18,6 +18,7 @@ from service.worker.slots.messages import CodecConfig, SlotConfig
 from service.worker.supervisor import Supervisor
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.supervisor import NO_DEVICES, wait_until_ended
 from tests.support.processes.worker_process import worker_process
 from tests.support.processes.wrong_clock import needs_faketime, wrong_clock
@@ -40,7 +41,7 @@ async def test_workers_with_wrong_clocks_render(postgres_url: str, tmp_path: Pat
             worker_process(database.url, tmp_path, REELMILL_GPU_SLOTS="0", **wrong_clock("-1h")),
         ):
             row = await wait_until_ended(database, render, 120)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 while len(clocks := (await summarize(database)).clocks) < 2:
                     await asyncio.sleep(0.1)
             assert sorted(clocks.values()) == [pytest.approx(-3600, abs=60), pytest.approx(3600, abs=60)]
@@ -67,7 +68,7 @@ async def test_what_a_worker_cannot_do_for_its_clock_others_do(
             for name, value in wrong_clock("-1h").items():
                 environment.setenv(name, value)
             refused = await start_supervisor(database, server, tmp_path)
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(PATIENCE_S):
                 while not (troubles := (await summarize(database)).troubles):
                     await asyncio.sleep(0.1)
         assert "clock" in troubles[refused.supervisor.name]
@@ -77,7 +78,7 @@ async def test_what_a_worker_cannot_do_for_its_clock_others_do(
         assert {(each["code"], each["counted"]) for each in row["failed_attempts"]} == {("clock_skewed", False)}
         for each in (refused, good):
             each.supervisor.stop()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 await each.running
 
 
@@ -94,7 +95,7 @@ async def start_supervisor(database: Database, server: S3Server, home: Path) -> 
         database, SlotConfig(server.settings(), home, CodecConfig(4096, 8, server.bucket)), settings, devices=NO_DEVICES
     )
     running = asyncio.create_task(supervisor.run())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not supervisor.slots.processes[0].is_alive:
             await asyncio.sleep(0.05)
     return Running(supervisor, running)

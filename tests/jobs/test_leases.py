@@ -25,6 +25,7 @@ from service.worker.scan.store import ScanResult
 from service.worker.scan.writer import open_scan_writer
 from service.worker.slots.messages import EncoderUnavailable, SegmentDone, SegmentsMissing, TaskFailed
 from tests.support.data.database_rows import OPTIONS, add_dataset, add_render
+from tests.support.patience import PATIENCE_S
 from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
@@ -241,7 +242,7 @@ async def test_a_worker_frozen_with_a_render_locked_loses_the_lock(postgres_url:
         frozen = database.service_transaction()
         connection = await frozen.__aenter__()
         assert await leases.acquire(connection, TaskId(task["id"]), "frozen")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             assert await acquire_lease(database, other)
         with pytest.raises(SQLAlchemyError):
             await connection.execute(text("SELECT 1"))

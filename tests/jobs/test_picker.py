@@ -19,6 +19,7 @@ from service.store import workers
 from service.store.database import Database
 from service.store.renders import lifecycle
 from tests.support.data.database_rows import add_dataset, add_render
+from tests.support.patience import PATIENCE_S
 from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +75,7 @@ async def submit(worker: Worker, owner: str = "alice", frames: int = 1000) -> An
     rings = worker.wake_up.rings
     async with worker.database.service_transaction() as connection:
         render = await add_render(connection, await add_dataset(connection, frames), owner=owner)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while worker.wake_up.rings == rings:
             await asyncio.sleep(0.01)
     return render
@@ -175,5 +176,5 @@ async def test_a_cancellation_is_not_lost_when_something_is_queued_at_the_same_m
         await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await waiting

@@ -20,6 +20,7 @@ from tests.support.extremes.cases import PLACEHOLDER, Case, make_cases
 from tests.support.extremes.known_data import COLUMNS, KnownApi, decode_cursor, encode_cursor, known_api
 from tests.support.extremes.sending import Answer, BusyMeter, send
 from tests.support.extremes.values import JSON_VALUES
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 SECONDS = float(os.environ.get("REELMILL_FUZZ_SECONDS", "0"))
@@ -80,7 +81,7 @@ def fault(answer: Answer) -> str | None:
 
 async def judge(api: KnownApi, case: Case, meter: BusyMeter) -> str | None:
     """The fault that a case shows twice."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         if fault(await send(api.app, case, api.token, meter)) is None:
             return None
         wrong = fault(await send(api.app, case, api.token, meter))

@@ -9,6 +9,7 @@ import httpx
 from service import config
 from tests.specification.scenario import scenario
 from tests.support.data.footage import frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import api as steps
 from tests.support.processes.clean_environment import clean_environment
 from tests.support.processes.running_service import RunningService
@@ -57,7 +58,7 @@ async def _send_many(service: RunningService, job: str) -> tuple[list[int], list
         follower = asyncio.create_task(_follow_events(client, job, told))
         requests = [client.get("/api/experiments") for _ in range(100)] + [client.get("/health") for _ in range(100)]
         answers = [answer.status_code for answer in await asyncio.gather(*requests)]
-        until = time.monotonic() + 30
+        until = time.monotonic() + PATIENCE_S
         while not told and time.monotonic() < until:
             await asyncio.sleep(0.05)
         follower.cancel()

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from service.store import deletion
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.data.removable_objects import DAY_S, Store, files, make, newest_render
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -146,7 +147,7 @@ async def test_a_process_that_is_killed_between_rows_and_objects_is_followed_up(
     ended = await asyncio.to_thread(subprocess.run, command, env=os.environ | {"URL": store.database.url}, check=False)
     left = await store.keys()
     assert ended.returncode == -9 and left and left < before
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while await store.keys():  # the server lets go of the dead process's locks when it notices
             await store.run()
     assert (await store.count("removals"), await store.count("segment_cache")) == (0, 0)

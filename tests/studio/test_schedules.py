@@ -1,6 +1,5 @@
 """A composed render is scheduled, and the schedule is looked after on its page."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -22,8 +21,8 @@ RARELY = "0 0 1 1 *"
 
 
 @pytest.fixture(autouse=True)
-def no_schedules(alice: httpx.Client) -> Iterator[None]:
-    yield
+def no_schedules(alice: httpx.Client) -> None:
+    """Those of the tests before, and of other files that share the service."""
     for schedule in schedules_of(alice):
         alice.delete(f"/api/schedules/{schedule['id']}").raise_for_status()
 

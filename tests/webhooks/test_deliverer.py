@@ -24,6 +24,7 @@ from service.webhooks.settings import WebhookSettings
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.data.footage import add_footage
 from tests.support.doubles.webhook_receiver import webhook_receiver
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.servers.databases import fresh_database
 from tests.webhooks.test_delivery import KEY, SECRET, check_signature
@@ -63,7 +64,7 @@ async def add_cancelled_render(database: Database, url: str, listener: str = "al
 
 async def wait_for_tasks(database: Database, until: set[str]) -> list[Any]:
     """The webhook tasks when all of them are in one of these states."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             async with database.service_transaction() as connection:
                 query = text("SELECT state, starts, error FROM tasks WHERE kind = 'webhook'")
@@ -169,7 +170,7 @@ async def test_slow_receivers_of_one_caller_hold_up_no_call_of_another(database:
             await add_cancelled_render(database, slow.url, "mallory")
         await add_cancelled_render(database, quick.url)
         async with running_deliverer(database):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while not quick.received:
                     await asyncio.sleep(0.02)
             assert len(slow.received) <= 12, "the quick call waited for most of the slow ones"

@@ -26,6 +26,7 @@ from service.worker.follow import UNEXPECTED, Follower
 from tests.support.data import media
 from tests.support.data.database_rows import add_render
 from tests.support.data.dataset_folder import JPEG, DatasetFolder
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.servers.databases import fresh_database
@@ -66,7 +67,7 @@ async def read(database: Database, query: str) -> Any:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE_S):
         while not await condition():
             await asyncio.sleep(0.1)
 

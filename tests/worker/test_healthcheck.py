@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from service.store.database import Database
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.worker_process import worker_process
 from tests.support.servers.databases import fresh_database
 
@@ -32,7 +33,7 @@ async def test_healthy_while_a_worker_of_this_machine_beats(postgres_url: str, t
     async with fresh_database(postgres_url) as database:
         assert await run_healthcheck(database.url) == 1
         with worker_process(database.url, tmp_path) as worker:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 while not await count_workers(database):
                     await asyncio.sleep(0.1)
             assert await run_healthcheck(database.url) == 0

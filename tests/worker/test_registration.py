@@ -17,6 +17,7 @@ from service.store.database import Database
 from service.worker import registration
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.processes.worker_process import worker_process
 from tests.support.servers.databases import fresh_database
@@ -31,7 +32,7 @@ async def submit(database: Database, home: Path, count: int = 12) -> RenderId:
 
 async def until_worker(database: Database, done: Callable[[RowMapping], bool] = lambda row: True) -> RowMapping:
     """The row of the first worker, once it is there and satisfies `done`."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             async with database.service_transaction() as connection:
                 found = [row for row in await fleet.list_workers(connection) if done(row)]
@@ -87,7 +88,7 @@ async def test_a_superseded_worker_drains_itself(
         async with database.service_transaction() as connection:
             await workers.record_heartbeat(connection, newer := uuid4(), "newer:1", 1, "9")
             await workers.update_facts(connection, newer, {"pipeline": int(PIPELINE_VERSION) + 1, "offers": []})
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while any(row["id"] == supervisor.id for row in await list_workers(database)):
                 await asyncio.sleep(0.05)
     assert any("drains" in line["event"] for line in log_lines())

@@ -23,6 +23,7 @@ from service.worker.settings import WorkerSettings
 from service.worker.supervisor import Supervisor
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.supervisor import NO_DEVICES, running_supervisor, slot_config, wait_until_ended
 from tests.support.servers.databases import fresh_database
 
@@ -89,7 +90,7 @@ async def test_ten_callers_share_a_worker(postgres_url: str, tmp_path: Path) -> 
 
 
 async def wait_until(database: Database, done: Callable[[list[str]], bool]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not done(await read_order(database)):
             await asyncio.sleep(0.02)
 
@@ -128,7 +129,7 @@ async def test_all_previews_are_made_without_waiting_for_another_to_be_asked_for
                 frame = FrameRef(index, row.key, row.etag, row.size)
                 preview = FramePreview(dataset.id, "frames", "reelmill", frame, 64, 1_000_000)
                 await previews.enqueue_preview(connection, preview, Subject("viewer"))
-        async with running_supervisor(database, tmp_path, 2), asyncio.timeout(60):
+        async with running_supervisor(database, tmp_path, 2), asyncio.timeout(PATIENCE_S):
             left = text("SELECT count(*) FROM tasks WHERE state <> 'succeeded'")
             while True:
                 async with database.service_transaction() as connection:

@@ -20,6 +20,7 @@ from service.client.mill import AsyncReelmill
 from service.commands.remote import ingest as ingest_command
 from tests.client.mills import open_mill
 from tests.support.data.media import jpeg, numbered_picture, video
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 from tests.support.processes.supervisor import running_supervisor
 
@@ -285,6 +286,6 @@ async def test_a_file_waits_until_it_has_stopped_growing(api: CatalogueApi, tmp_
 
 
 async def _until_stored(api: CatalogueApi, count: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while sum([len(page) async for page in api.objects.list("reelmill", "frames/")]) < count:
             await asyncio.sleep(0.05)

@@ -16,6 +16,7 @@ import pytest
 
 from tests.end_to_end.client.documents import blocks, environment
 from tests.support.data.footage import frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
 from tests.support.source_code import ROOT
@@ -146,7 +147,7 @@ def test_follow(typist: Typist) -> None:
     assert dataset["id"] == typist.dataset["id"] and dataset["followed"] and dataset["follow"]["problem"] is None
     path = f"/api/datasets/{dataset['id']}"
     typist.client.put(f"{path}/objects/9999-01-01T00-00-00Z.jpg", content=frame_jpeg(2)).raise_for_status()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while typist.read(path)["frame_count"] == dataset["frame_count"]:
         assert time.monotonic() < deadline, "what appeared became no frame"
         time.sleep(0.2)

@@ -14,6 +14,7 @@ from PIL import Image
 from service.commands.verify import verify_video
 from tests.pipeline.rendering import decode_pictures
 from tests.support.data import media
+from tests.support.patience import PATIENCE_S
 from tests.support.processes import api
 from tests.support.processes.running_service import RunningService
 
@@ -154,7 +155,7 @@ def test_a_grid_is_deleted_with_each_of_its_datasets(
     assert deleted["renders"] == 1
     assert alice.get(f"/api/videos/{status['job_id']}").status_code == 404
     assert alice.get(f"/api/videos/{others['job_id']}").status_code == 200
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while service.object_keys(kept) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not service.object_keys(kept), "previews of grids are made again when somebody asks"

@@ -13,6 +13,7 @@ from service.routers.http.rate_limit import client_network
 from service.routers.settings import HttpSettings
 from tests.routers.conftest import SECRET, resources, router
 from tests.routers.http.test_problems import API, assert_problem
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +60,7 @@ async def test_no_limit() -> None:
 async def test_the_next_window_starts_at_zero() -> None:
     async with rate_limited_client("1/second") as client:
         for status in (200, 429, 200):  # two may lie in different seconds
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while (await client.get(f"{API}/caller", headers=bearer_headers("busy"))).status_code != status:
                     await asyncio.sleep(0.01)
 

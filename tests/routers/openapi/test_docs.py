@@ -18,6 +18,7 @@ import uvicorn
 from service.processes.app import create_app
 from service.routers.openapi.docs import SECURITY_HEADERS
 from tests.routers.conftest import resources
+from tests.support.patience import PATIENCE_S
 
 CHROMIUM, DRIVER = "/usr/bin/chromium", shutil.which("chromedriver")
 FLAGS = [
@@ -86,7 +87,7 @@ def browser(tmp_path: Path) -> Iterator[Any]:
 )
 def test_every_operation_is_shown_and_nobody_else_is_asked(browser: Any, address: str, page: str, shown: str) -> None:
     browser.get(address + page)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while (found := count(browser, shown)) < OPERATIONS and time.monotonic() < deadline:
         time.sleep(0.2)
     assert found >= OPERATIONS > 20

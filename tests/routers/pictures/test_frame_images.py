@@ -21,6 +21,7 @@ from service.plan.render_plan import FrameRef
 from service.store.cache import previews
 from tests.support.data import media
 from tests.support.data.scanning import scan_dataset
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 from tests.support.processes.supervisor import running_supervisor
 
@@ -239,6 +240,6 @@ async def test_previews_go_with_their_dataset(api: CatalogueApi, alice: httpx.As
         folder = api.objects.root / "reelmill" / "previews"
         assert [name for _, _, names in os.walk(folder) for name in names]
         (await alice.delete(frames.removesuffix("/frames"))).raise_for_status()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while [name for _, _, names in os.walk(folder) for name in names]:
                 await asyncio.sleep(0.1)

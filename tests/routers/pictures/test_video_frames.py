@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from tests.routers.pictures.renders import ask_again, create_scanned_dataset, decode, render
 from tests.support.data import media
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.catalogue_api import CatalogueApi
 from tests.support.processes.supervisor import wait_until_ended
 
@@ -120,7 +121,7 @@ async def test_frames_of_a_render_that_is_not_finished(api: CatalogueApi, alice:
     folder = api.objects.root / "reelmill" / "previews" / dataset["id"] / job
     assert list(folder.iterdir())
     (await alice.delete(f"/api/videos/{job}", params={"force": True})).raise_for_status()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while folder.exists() and list(folder.iterdir()):
             await asyncio.sleep(0.1)
     async with api.database.service_transaction() as connection:

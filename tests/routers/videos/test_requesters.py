@@ -24,6 +24,7 @@ from service.store.objects.s3 import S3ObjectStore
 from service.store.renders import lifecycle
 from service.webhooks.settings import WebhookSettings
 from tests.support.data.database_rows import add_dataset
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.catalogue_api import SECRET as TOKEN_SECRET
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api, run_query
 from tests.support.servers.s3_server import needs_s3, s3_server
@@ -286,7 +287,7 @@ async def test_a_stream_of_events_ends_with_the_share(world: World, stream: str)
             await world.share("carol")
         told += message.get("body", b"")
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         await world.stream("bob", stream.format(job=job), send)
     assert (b"queued" in told, b"cancelled" in told) == (True, False)
     assert (await world.status("carol", job))["status"] == "cancelled"
@@ -296,7 +297,7 @@ async def test_a_stream_of_events_ends_with_the_share(world: World, stream: str)
 async def test_a_stream_of_events_ends_with_the_token(world: World, stream: str) -> None:
     job = await world.ask("alice")
     token = issue_token(TOKEN_SECRET, "alice", SCOPES, timedelta(seconds=1 - LEEWAY_S))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         told = await world.people["alice"].get(stream.format(job=job), headers={"Authorization": f"Bearer {token}"})
     assert told.status_code == 200 and "expired" in told.text.split("event: stopping")[1]
 
@@ -333,7 +334,7 @@ async def test_a_preview_is_not_sent_after_the_share(world: World) -> None:
     await world.api.put(f"frames/{world.experiment}/{world.dataset}/f00000.jpg", b"a frame")
     path = f"/api/datasets/{world.dataset}/frames/0/image?width=32"
     waiting = {who: asyncio.create_task(world.people[who].get(path)) for who in ("bob", "carol")}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not (tasks := await world.sql("SELECT payload ->> 'key' FROM tasks WHERE kind = 'preview'")):
             await asyncio.sleep(0.01)
     await world.share("carol")

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from tests.support.patience import PATIENCE_S
+
 
 def make_dataset(client: httpx.Client, files: dict[str, bytes], kind: str = "frames") -> dict[str, Any]:
     """A scanned dataset (ready or failed) in a new experiment."""
@@ -20,7 +22,7 @@ def make_dataset(client: httpx.Client, files: dict[str, bytes], kind: str = "fra
 
 
 def wait_until_scanned(client: httpx.Client, dataset: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         found: dict[str, Any] = client.get(f"/api/datasets/{dataset}").raise_for_status().json()
         if found["state"] in ("ready", "failed"):
@@ -36,7 +38,7 @@ def render(client: httpx.Client, dataset: dict[str, Any], **fields: Any) -> dict
     return wait_until_ended(client, job["job_id"])
 
 
-def wait_until_ended(client: httpx.Client, job: str, seconds: float = 180) -> dict[str, Any]:
+def wait_until_ended(client: httpx.Client, job: str, seconds: float = PATIENCE_S) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         status: dict[str, Any] = client.get(f"/api/videos/{job}").raise_for_status().json()

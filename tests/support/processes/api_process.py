@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from service.embedded.cluster import find_free_port
 from service.identity.tokens import issue_token
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.clean_environment import clean_environment
 
 LOG_TIMEOUT_S = 10.0
@@ -84,7 +85,7 @@ def api_process(database_url: str, home: Path, handles: int = 0, **settings: str
 
 def wait_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
     """Wait until the API is ready."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         assert process.poll() is None, "the API ended while it started"
         with suppress(httpx.HTTPError):

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from service.plan.render_plan import ObjectRef
 from service.store.cache.segments import list_render_segments
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.catalogue_api import CatalogueApi
 
 FRAMES, FPS = 48, 12
@@ -87,7 +88,7 @@ class FinishedRender:
                 await connection.execute(text(statement))
 
     async def wait(self) -> dict[str, Any]:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 status = (await self.client.get(f"/api/videos/{self.job}")).json()
                 if status["status"] in ("succeeded", "failed", "cancelled"):

@@ -17,6 +17,7 @@ from service.worker.devices.canaries import DeviceSource
 from service.worker.settings import WorkerSettings
 from service.worker.slots.messages import CodecConfig, SlotConfig
 from service.worker.supervisor import Supervisor
+from tests.support.patience import PATIENCE_S
 
 # Most tests do not need canaries.
 NO_DEVICES = DeviceSource((), lambda device: ())
@@ -53,11 +54,11 @@ async def running_supervisor(
         yield supervisor
     finally:
         supervisor.stop()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await running
 
 
-async def wait_until_ended(database: Database, render: UUID, seconds: float = 60) -> Any:
+async def wait_until_ended(database: Database, render: UUID, seconds: float = PATIENCE_S) -> Any:
     """Wait until the render has ended; returns its status row."""
     async with asyncio.timeout(seconds):
         while True:
@@ -70,7 +71,7 @@ async def wait_until_ended(database: Database, render: UUID, seconds: float = 60
 
 async def wait_for_status(database: Database, render: UUID, done: Callable[[Any], bool]) -> None:
     """Wait until a render's status row satisfies `done`."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             async with database.service_transaction() as connection:
                 if done((await queries.list_statuses(connection, [render]))[0]):

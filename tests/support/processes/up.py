@@ -15,6 +15,7 @@ import httpx
 
 from service.child_process import detach_from_terminal
 from service.embedded.cluster import find_free_port
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.worker_process import child_pids, slot_pids
 
 
@@ -33,7 +34,7 @@ def server_processes(home: Path) -> list[int]:
     return [int(word) for word in found.stdout.split()]
 
 
-def server_is_gone(home: Path, seconds: float = 30) -> bool:
+def server_is_gone(home: Path, seconds: float = PATIENCE_S) -> bool:
     """Whether both have ended; the server is stopped a moment after its last client left."""
     deadline = time.monotonic() + seconds
     while server_processes(home) and time.monotonic() < deadline:
@@ -100,7 +101,7 @@ def running_up(folder: Path, slots: int = 1, **settings: str) -> Iterator[Runnin
             preexec_fn=lambda: detach_from_terminal(signal.SIGTERM),  # noqa: PLW1509 (nothing else runs in it)
         )
         stack.callback(_end, process)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while b"token   " not in log.read_bytes() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.05)
         command = [sys.executable, "-m", "service", "token", "--sub", "alice", "--scope", "admin", "--ttl", "7d"]

@@ -13,6 +13,7 @@ from service.jobs.queue import LEASE_TIMEOUT_S
 from service.store.database import Database
 from service.store.schema import migrate
 from service.store.settings import DatabaseSettings
+from tests.support.patience import PATIENCE_S
 
 # Server URL -> a database that is migrated once and copied for each test.
 _templates: dict[str, str] = {}
@@ -50,7 +51,7 @@ async def empty_database(server: str) -> AsyncIterator[str]:
 async def until_waiting(database: Database) -> None:
     """Wait until a transaction waits for a lock that another one holds."""
     query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             async with database.service_transaction() as connection:
                 if await connection.scalar(query):

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from service.embedded.cluster import Cluster
+from tests.support.patience import PATIENCE_S
 
 RESTARTED_S3 = os.environ.get("REELMILL_TEST_S3_RESTARTED", "")
 needs_restarted_s3 = pytest.mark.skipif(
@@ -43,7 +44,7 @@ class RestartablePostgres:
 
     def start(self) -> None:
         """Start on the same port. After a kill, its orphans must exit first, and it recovers."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while not self._cluster._try_start():
             assert time.monotonic() < deadline, "PostgreSQL does not restart"
             time.sleep(0.2)
@@ -79,7 +80,7 @@ class RestartableServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while not _accepts_connections(self._port):
             assert time.monotonic() < deadline, "the server does not restart"
             time.sleep(0.05)
@@ -150,7 +151,7 @@ class CallerPool:
 
     def wait_for(self, name: str, status: int) -> None:
         """Wait until a request that begins from now on gets this status."""
-        since, deadline = time.monotonic(), time.monotonic() + 60
+        since, deadline = time.monotonic(), time.monotonic() + PATIENCE_S
         while not any(one.status == status for one in self.answers if one.name == name and one.began >= since):
             assert time.monotonic() < deadline, f"{name} does not get {status}"
             time.sleep(0.05)

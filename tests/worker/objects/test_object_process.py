@@ -44,6 +44,7 @@ from service.worker.slots.messages import (
     grant_for_scan,
 )
 from tests.plan.test_segments import OPTIONS
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 BUCKET, RENDER = "reelmill", new_uuid()
@@ -240,11 +241,11 @@ async def test_a_process_that_hangs_while_it_starts(process: ObjectProcess, monk
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)
     assert await process.is_responsive()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while await process.is_responsive():
             await asyncio.sleep(0.1)
     os.kill(process.pid, signal.SIGCONT)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not await process.is_responsive():
             await asyncio.sleep(0.1)
     connection.close()
@@ -256,7 +257,7 @@ async def test_a_process_that_has_nothing_to_do_is_left_alone(
     """It waits for a first command, which may take hours to come."""
     monkeypatch.setattr("service.worker.start_watch.STALL_S", 0.5)
     connection: Connection = process.attach()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not process._has_answered:
             await process.is_responsive()
     for _ in range(15):

@@ -19,6 +19,7 @@ from service.worker.slots import pool
 from service.worker.slots.process import SlotProcess
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.data.footage import add_footage, frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.servers.databases import fresh_database
 from tests.worker.slots import deadly_frames
@@ -110,7 +111,7 @@ async def test_a_scan_goes_on_without_a_deadly_object(database: Database, tmp_pa
 
 
 async def wait_for_scan(database: Database) -> Any:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             async with database.service_transaction() as connection:
                 row = (await connection.execute(text("SELECT * FROM datasets"))).mappings().one()

@@ -23,6 +23,7 @@ from service.worker.supervisor import Supervisor
 from tests.support.cuda_doubles import passing_gpu
 from tests.support.data.database_rows import OPTIONS, add_render, capability_row, device_row
 from tests.support.data.footage import add_footage
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.servers.databases import fresh_database
 
@@ -39,7 +40,7 @@ async def worker_on_double(database: Database, home: Path, name: str, **settings
     async with running_supervisor(
         database, home, devices=passing_gpu.source(), driver=driver, **settings
     ) as supervisor:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not any(one.usable for one in supervisor.devices.capabilities()):
                 await asyncio.sleep(0.05)
         yield supervisor
@@ -216,7 +217,7 @@ async def test_the_api_plans_by_what_live_workers_have_proven(postgres_url: str,
     from service.store.renders.facts import read_cluster_capabilities
 
     async with fresh_database(postgres_url) as database, worker_on_double(database, tmp_path, "sound"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 async with database.service_transaction() as connection:  # the worker writes between two looks
                     await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))

@@ -19,6 +19,7 @@ from service.store.catalog import datasets
 from service.store.database import Database
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage, frame_jpeg, frame_tiff16
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.processes.worker_process import slot_pids
 from tests.support.servers.databases import fresh_database
@@ -44,7 +45,7 @@ async def fates(database: Database, home: Path, render: UUID) -> set[str]:
 
 
 async def wait_until_scanned(database: Database, dataset: DatasetId) -> datasets.DatasetRow:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             async with database.service_transaction() as connection:
                 row = await datasets.get(connection, dataset)

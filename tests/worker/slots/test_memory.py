@@ -13,6 +13,7 @@ from service.store.catalog import datasets
 from service.store.database import Database
 from tests.support.data.database_rows import OPTIONS, add_dataset, add_render
 from tests.support.data.footage import add_footage, frame_jpeg, frame_tiff16
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.processes.worker_process import peak_megabytes, resident_mebibytes, slot_pids, worker_process
 from tests.support.servers.databases import fresh_database
@@ -57,7 +58,7 @@ async def test_an_idle_slot_gives_back_what_a_render_took(postgres_url: str, tmp
         await run_render(database, tmp_path, 60, HD, "av1")
         (slot,) = slot_pids(os.getpid())
         assert peak_megabytes(slot) > 250
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while resident_mebibytes(slot) > 160:
                 await asyncio.sleep(0.1)
 
@@ -84,7 +85,7 @@ async def peak_while_scanning(database: Database, home: Path, count: int, worker
             place = folder / f"{number // 1000:03d}" / f"f{number:05d}.jpg"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(b"tiny" if number else frame_jpeg(0))
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             async with database.service_transaction() as connection:
                 row = await datasets.get(connection, dataset.id)

@@ -28,6 +28,7 @@ from service.worker.slots.process import answer_store_call
 from service.worker.slots.unpickling import MESSAGE_TYPES, VALUE_TYPES, UntrustedMessage, load_event
 from tests.support.data.database_rows import add_dataset
 from tests.support.data.footage import frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.supervisor import running_supervisor
 from tests.support.processes.worker_process import slot_pids, worker_process
 from tests.support.servers.databases import fresh_database
@@ -132,7 +133,7 @@ async def test_a_scan_writes_only_what_it_found(postgres_url: str) -> None:
 
 async def test_a_slot_is_given_no_secret(postgres_url: str, tmp_path: Path) -> None:
     secrets = {"REELMILL_WEBHOOK_SECRET": "hunter2-" * 8, "JWT_SECRET": "hunter3-" * 8, "REELMILL_TOKEN": "hunter4"}
-    async with fresh_database(postgres_url) as database, asyncio.timeout(60):
+    async with fresh_database(postgres_url) as database, asyncio.timeout(PATIENCE_S):
         with worker_process(database.url, tmp_path, **secrets) as worker:
             while not (slots := slot_pids(worker.pid)):
                 assert worker.poll() is None
@@ -163,7 +164,7 @@ if ctypes.CDLL(None).ptrace(16, pid, None, None) == 0:  # PTRACE_ATTACH
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these switches")
 async def test_a_slot_has_no_privileges_and_cannot_read_its_worker(postgres_url: str, tmp_path: Path) -> None:
-    async with fresh_database(postgres_url) as database, asyncio.timeout(60):
+    async with fresh_database(postgres_url) as database, asyncio.timeout(PATIENCE_S):
         with worker_process(database.url, tmp_path) as worker:
             while not (slots := slot_pids(worker.pid)) or b"Seccomp:\t2" not in status_of(slots[0]):  # its last wall
                 assert worker.poll() is None
@@ -199,7 +200,7 @@ async def test_a_slot_without_a_database_scans(postgres_url: str, tmp_path: Path
             name, data = (f"{number}.jpg", frame_jpeg(number)) if kind == "frames" else (f"{number}.mp4", b"no video")
             (folder / name).write_bytes(data)
         (folder / "notes.txt").write_text("no image")
-        async with running_supervisor(database, tmp_path), asyncio.timeout(60):
+        async with running_supervisor(database, tmp_path), asyncio.timeout(PATIENCE_S):
             state = "running"
             while state in ("queued", "running"):
                 await asyncio.sleep(0.05)
