@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.patience import PATIENCE_S
 from tests.support.servers.browser import chromium
 
-WAIT_S = 60
 # Reports of a policy that was broken, and errors that nobody caught, from the first script on.
 WATCH = """
 window.reports = [];
@@ -40,7 +40,7 @@ class Studio:
         return self.driver.execute_script(text, *arguments)
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + PATIENCE_S
         while not (found := condition()):
             assert time.monotonic() < deadline, f"{what}; the page says: {self.text()[:600]}"
             time.sleep(0.05)
