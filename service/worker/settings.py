@@ -63,6 +63,7 @@ class WorkerSettings(EnvironmentSettings):
     cache_days: float = 30  # since the last use of a segment; the disk is bounded by cache_bytes
     storage: StorageLimits = Field(default_factory=StorageLimits)  # for the maintenance
     canary_period_s: float = 10  # between two self-tests of a GPU: a fault is noticed within 30 s
+    cpu_canary_start_s: float = 15  # after the worker's start: whoever starts one has work for its cores
     cpu_canary_period_s: float = 300  # the CPU rarely breaks; after a fault it is tested as soon as a slot is free
     canary_timeout_s: float = 8  # a slower canary counts as hung; time spent waiting for a core is not counted
     gpu_slots: int | None = Field(

@@ -83,6 +83,7 @@ class DeviceMonitor:
         self._database, self._worker_id, self._source = database, worker_id, source
         self._are_slots_busy = are_slots_busy
         self._canary_timeout_s = settings.canary_timeout_s
+        self._cpu_canaries_from = time.monotonic() + settings.cpu_canary_start_s
         self._table = CapabilityTable(settings.canary_period_s, settings.cpu_canary_period_s)
         self._inventory = DeviceInventory(source.probes)
         self._warm: set[str] = set()
@@ -117,7 +118,9 @@ class DeviceMonitor:
             await _wait_and_clear(self._recheck, min(self._table.seconds_until_due(cpu_delay_s), PROBE_INTERVAL_S))
 
     def _cpu_delay_s(self) -> float:
-        return MAX_CPU_DELAY_S if self._are_slots_busy() else 0.0
+        if self._are_slots_busy():
+            return MAX_CPU_DELAY_S
+        return max(0.0, self._cpu_canaries_from - time.monotonic())
 
     async def _run_canaries(self, due: Sequence[Canary]) -> None:
         """Run the canaries of one device in one process, so that its libraries are loaded once.
