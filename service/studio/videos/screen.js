@@ -16,8 +16,7 @@ export class Screen {
     this.id = id;
     this.signal = signal;
     this.onChange = onChange;
-    this.at = at;
-    this.opened = at;
+    this.at = this.opened = at;
     this.shown = -1;  // the frame whose picture is there, which may be one of before
     this.playing = false;
     /** @type {"" | "file" | "stream" | "stills" | "none"} */
@@ -49,7 +48,7 @@ export class Screen {
     if (!this.mode) this.begin();
     else if (this.mode === "stills" && this.note && !this.loading) this.draw();
     if (render.status === "succeeded" && before !== "succeeded" && render.options.timing && render.video_url && this.mode !== "stills") {
-      readTimes(render.video_url, this.signal).then((found) => { this.times.times = found; this.seek(this.opened); }, () => {});
+      readTimes(render.video_url, this.signal).then((found) => { this.times.times = found; this.seek(this.opened); }, () => this.video?.dispatchEvent(new Event("error")));
     }
   }
 
@@ -191,7 +190,8 @@ export class Screen {
     element.requestVideoFrameCallback(shown);
     for (const name of ["play", "pause", "ended"]) element.addEventListener(name, () => { this.playing = !element.paused; this.onChange(); });
     for (const name of ["progress", "loadeddata"]) element.addEventListener(name, () => this.measureBuffer());
-    element.addEventListener("error", () => { if (this.mode === "file") { this.mode = "stills"; this.seek(this.at); } });
+    element.addEventListener("seeked", () => { this.shown = this.at = this.times.at(element.currentTime); this.onChange(); });  // a busy browser may drop the callback
+    element.addEventListener("error", () => { if (this.mode === "file") { this.mode = "stills"; this.seek(this.opened); } });
     if (this.render) this.start();
     return () => { element.removeAttribute("src"); element.load(); this.video = null; };
   }
