@@ -32,6 +32,20 @@ def render(
 
 
 @app.command()
+def agent(
+    host: Annotated[str | None, typer.Option(help="URL of an Ollama server; default: ask no model")] = None,
+    model: Annotated[str, typer.Option(help="the model for all roles")] = "llama3.2:3b",
+    seeds: Annotated[int, typer.Option(min=1, help="how often all is asked")] = 1,
+    held_out: Annotated[bool, typer.Option(help="the questions that were written without knowing the agent")] = False,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Ask 134 questions over a seeded catalogue: legal documents, right rows, refusals, seconds and tokens."""
+    from benchmarks.agent.measurement import AgentRequest, measure
+
+    raise typer.Exit(measure(AgentRequest(host, model, seeds, held_out, results)))
+
+
+@app.command()
 def quality(
     hall: Annotated[Path, typer.Option(help="vtest.avi of Debian's opencv-doc")] = VTEST,
     effort: Annotated[Literal["fast", "balanced", "small"] | None, typer.Option(help="only this one")] = None,

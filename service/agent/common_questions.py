@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from service.agent import render_requests
+from service.agent.answers import NOT_UNDERSTOOD_TEXT
+from service.agent.facts.facts import Facts
 from service.agent.lookup import QUOTED_NAME, NameReference, Row, find_by_name
 from service.agent.render_requests import unknown_name_answer
 from service.agent.session import QuerySession, TextAnswer
@@ -140,6 +142,17 @@ def match_intent(question: str) -> Intent | None:
     if quoted:
         words = f"{words[: quoted.start()]}{PLACEHOLDER}{words[quoted.end() :]}"
     return _match_general(words) or _match_named(words, name) or _match_render(words, name)
+
+
+def suggest_question(table: str, facts: Facts) -> str:
+    """The answer to a question that could not be turned into a query: the nearest one that can be answered."""
+    name = f'"{facts.names[0].name}"' if facts.names else "NAME"
+    nearest = {
+        "experiments": "latest experiments",
+        "datasets": f"list datasets of {name}",
+        "frames": f"how many frames has {name}?",
+    }.get(table, "how many experiments are there?")
+    return f"{NOT_UNDERSTOOD_TEXT} The nearest question that I know: {nearest}"
 
 
 def _match_general(words: str) -> Intent | None:

@@ -13,19 +13,23 @@ import structlog
 from service.agent.settings import AgentSettings
 from service.bounded_answers import AnswerRefused, bounded_answers
 from service.errors import GatewayTimeout, ReelmillError, ServiceUnavailable, first_line
-from service.telemetry.metrics import AGENT_MODEL_SECONDS
+from service.telemetry.metrics import AGENT_MODEL_SECONDS, AGENT_TOKENS
 
 if TYPE_CHECKING:
     from ollama import AsyncClient
 
 ModelRole = Literal["fast", "code", "default"]
+ROLES: tuple[ModelRole, ...] = ("fast", "code", "default")
 CONNECT_TIMEOUT_S = 3.0
+WARM_UP_TIMEOUT_S = 300.0  # a large model is read from a disk
 # Ollama's default truncates the prompts. The same for every call, because Ollama reloads a model if it changes.
 CONTEXT_TOKENS = 8192
+RETRY_TEMPERATURE = 0.6
 MAX_OUTPUT_CHARACTERS = 32_768
 # Of one streamed answer, which has a line of JSON of some 200 bytes for each of at most 800 tokens.
 MAX_ANSWER_BYTES = 1024 * 1024
 RETRY_AFTER = {"Retry-After": "10"}
+log = structlog.get_logger("service.agent")
 THINKING_BLOCK = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 
@@ -35,21 +39,24 @@ class UnusableOutput(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A system prompt, then turns of (role, text). `schema` is the JSON schema of the answer."""
+    """A system prompt, then turns of (role, text). `schema` is the JSON schema of the answer. `attempt`: the first one
+    is at temperature 0; later ones are not, or a model would write the same again."""
 
     system: str
     turns: tuple[tuple[str, str], ...]
     max_tokens: int
     schema: Mapping[str, Any] | None = None
+    attempt: int = 1
 
     def messages(self) -> list[dict[str, str]]:
         return [{"role": role, "content": text} for role, text in (("system", self.system), *self.turns)]
 
-    def with_correction(self, output: str, reason: str) -> "Prompt":
-        """The prompt with the rejected output and the reason appended."""
+    def with_correction(self, output: str, reason: str, schema: Mapping[str, Any] | None) -> "Prompt":
+        """The prompt with the rejected output and the reason appended, and the schema of the correction."""
         rejected = (("assistant", output),) if output else ()
-        turns = (*self.turns, *rejected, ("user", f"That cannot be used: {reason}\nWrite a corrected one."))
-        return Prompt(self.system, turns, self.max_tokens, self.schema)
+        correction = f"That cannot be used: {reason}\nWrite a corrected one and keep the rest as it is."
+        turns = (*self.turns, *rejected, ("user", correction))
+        return Prompt(self.system, turns, self.max_tokens, schema, self.attempt + 1)
 
 
 class LanguageModels:
@@ -70,13 +77,27 @@ class LanguageModels:
         model, limit = self.model_name(role), min(timeout_s, self._settings.step_timeout_s)
         with AGENT_MODEL_SECONDS.labels(role).time(), _translate_errors(model, limit):
             async with asyncio.timeout(limit):
-                return await self._stream_text(model, prompt)
+                return await self._stream_text(role, model, prompt)
+
+    async def warm_up(self) -> None:
+        """Have the server load the models, so that the first question does not wait for that. Logs what fails."""
+        if self.host is None:
+            return
+        for model in dict.fromkeys(map(self.model_name, ROLES)):
+            try:
+                with _translate_errors(model, WARM_UP_TIMEOUT_S):
+                    async with asyncio.timeout(WARM_UP_TIMEOUT_S):
+                        options = {"num_ctx": CONTEXT_TOKENS}
+                        client, kept = self._get_client(), self._settings.kept_loaded
+                        await client.chat(model=model, messages=[], options=options, keep_alive=kept)
+            except (ReelmillError, UnusableOutput) as error:
+                log.warning("agent_model_not_loaded", model=model, reason=str(error))
 
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close()  # type: ignore[no-untyped-call]
 
-    async def _stream_text(self, model: str, prompt: Prompt) -> str:
+    async def _stream_text(self, role: ModelRole, model: str, prompt: Prompt) -> str:
         """Stream the response, to stop endless output and to detect truncated output."""
         parts = await self._get_client().chat(
             model=model,
@@ -84,7 +105,8 @@ class LanguageModels:
             stream=True,
             think=False,
             format=cast(Any, prompt.schema),
-            options={"temperature": 0, "seed": 0, "num_ctx": CONTEXT_TOKENS, "num_predict": prompt.max_tokens},
+            options=self._options(prompt),
+            keep_alive=self._settings.kept_loaded,
         )
         text, done = "", False
         async with aclosing(cast(Any, parts)) as open_parts:
@@ -92,9 +114,17 @@ class LanguageModels:
                 text, done = text + (part.message.content or ""), bool(part.done)
                 if len(text) > MAX_OUTPUT_CHARACTERS:
                     raise UnusableOutput("it is far too long")
+                if done:
+                    AGENT_TOKENS.labels(role, "prompt").inc(part.prompt_eval_count or 0)
+                    AGENT_TOKENS.labels(role, "answer").inc(part.eval_count or 0)
         if not done:
             raise UnusableOutput("it breaks off")
         return THINKING_BLOCK.sub("", text).strip()
+
+    def _options(self, prompt: Prompt) -> dict[str, Any]:
+        temperature = self._settings.temperature if prompt.attempt == 1 else RETRY_TEMPERATURE
+        sampling = {"temperature": temperature, "seed": self._settings.seed + prompt.attempt - 1}
+        return sampling | {"num_ctx": CONTEXT_TOKENS, "num_predict": prompt.max_tokens}
 
     def _get_client(self) -> "AsyncClient":
         """Import ollama late: on import, it reads OLLAMA_HOST and creates a client. Raises ServiceUnavailable."""
@@ -147,7 +177,6 @@ def _status_error(model: str, status: int) -> Exception:
             return ServiceUnavailable(f"the model {model} cannot be run; it was logged under the error_id")
 
 
-log = structlog.get_logger("service.agent")
 PROBE_TIMEOUT_S = 2.0  # of each read; a server that drips is given up after twice as long
 MAX_VERSION_CHARACTERS = 40
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from service.guard.document import Document
 from service.guard.guard import Guard, QueryResult
 from service.store.database import Caller
 
-StepName = Literal["common", "classify", "document", "query", "render", "words"]
+StepName = Literal["common", "facts", "read", "classify", "document", "query", "render", "words"]
 StepOutcome = Literal["done", "not_found", "refused", "unusable", "timed_out", "unavailable", "failed"]
 OUTCOME_BY_ERROR: tuple[tuple[type[BaseException], StepOutcome], ...] = (
     (asyncio.CancelledError, "timed_out"),
@@ -38,9 +38,10 @@ class TraceStep:
 
 @dataclass(slots=True)
 class Trace:
-    """The steps in order, including failed ones."""
+    """The steps in order, including failed ones. `on_step` is called when one has ended."""
 
     steps: list[TraceStep] = field(default_factory=list)
+    on_step: Callable[[TraceStep], None] | None = None
 
     @contextmanager
     def record_step(self, name: StepName, model: str | None = None) -> Iterator[TraceStep]:
@@ -55,6 +56,16 @@ class Trace:
             raise
         finally:
             step.ms = round((time.perf_counter() - started) * 1000, 1)
+            if self.on_step is not None:
+                self.on_step(step)
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousTurn:
+    """The question before and the query that answered it, to which a follow-up may refer."""
+
+    question: str
+    document: Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,10 @@ class QuerySession:
             step.detail = f"{len(result.rows)} rows of {result.table}"
         self.document, self.result = limited, result
         return result
+
+    def forget_result(self) -> None:
+        """What was looked up so far is not the answer."""
+        self.document = self.result = None
 
     async def fetch_rows(self, **document: Any) -> list[dict[str, Any]]:
         """The rows of a query that the agent itself has written, given as fields of Document."""

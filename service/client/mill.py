@@ -61,9 +61,13 @@ class AsyncReelmill:
         """The tables that may be asked, with their columns."""
         return require_rows(await self._transport.call("list_tables"))
 
-    async def ask(self, question: str) -> Question:
-        """Ask in plain words; `answer` has the text. Renders are suggested, never started."""
-        answer = await self._transport.call("ask_agent", body={"query": question})
+    async def ask(self, question: str, *, after: Question | None = None) -> Question:
+        """Ask in plain words; `answer` has the text. Renders are suggested, never started.
+
+        `after`: what was answered before, if the question refers to it.
+        """
+        context = {} if after is None or after.fields["context"] is None else {"context": after.fields["context"]}
+        answer = await self._transport.call("ask_agent", body={"query": question} | context)
         return Question(require_object(answer))
 
     async def health(self) -> dict[str, Any]:

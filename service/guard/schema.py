@@ -3,7 +3,7 @@ database.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -37,6 +37,7 @@ EQUALITY_OPERATORS: tuple[Operator, ...] = ("eq", "ne", "in", "not_in", "is_null
 COMPARISON_OPERATORS: tuple[Operator, ...] = ("eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "between", "is_null")
 PATTERN_OPERATORS: tuple[Operator, ...] = ("like", "ilike", "starts_with", "contains")
 _UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_LISTED_VALUES = re.compile(r"\(?(?P<column>\w+) = ANY \(ARRAY\[(?P<values>[^\]]+)\]\)\)?")
 MAX_JSON_DEPTH = 64
 _INT64_RANGE = range(-(2**63), 2**63)
 
@@ -246,11 +247,13 @@ HIDDEN_COLUMNS = {("renders", "owner")}
 
 @dataclass(frozen=True, slots=True)
 class ColumnDescription:
-    """`required`: never null, so that order and cursor need no case for nulls."""
+    """`required`: never null, so that order and cursor need no case for nulls. `values`: the only ones that a column
+    of text has, in the order of its check; () if it has any."""
 
     name: str
     type: ColumnType
     required: bool
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,13 +283,23 @@ def _reflect_views(connection: Connection) -> Tables:
 
 
 def _describe_table(inspector: Inspector, name: str) -> TableDescription:
-    """Types come from the view; the key and which columns are required come from the table of the same name."""
+    """Types come from the view; key, required columns and listed values come from the table of the same name."""
     required = {column["name"] for column in inspector.get_columns(name) if not column["nullable"]}
     hidden = {column for table, column in HIDDEN_COLUMNS if table == name}
+    listed = dict(_listed_values(inspector, name))
     columns = {
-        column["name"]: ColumnDescription(column["name"], column_type, column["name"] in required - hidden)
+        column["name"]: ColumnDescription(
+            column["name"], column_type, column["name"] in required - hidden, listed.get(column["name"], ())
+        )
         for column in inspector.get_columns(name, schema=QUERY_SCHEMA)
         if (column_type := to_column_type(column["type"]))
     }
     description = inspector.get_table_comment(name, schema=QUERY_SCHEMA)["text"] or ""
     return TableDescription(name, description, columns, tuple(inspector.get_pk_constraint(name)["constrained_columns"]))
+
+
+def _listed_values(inspector: Inspector, name: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The columns that a check holds to some texts, as PostgreSQL writes it: `kind = ANY (ARRAY['a'::text, …])`."""
+    for check in inspector.get_check_constraints(name):
+        if match := _LISTED_VALUES.fullmatch(check["sqltext"]):
+            yield match["column"], tuple(re.findall(r"'([^']+)'::text", match["values"]))

@@ -14,7 +14,8 @@ from service.agent.ollama_client import LanguageModels, log_availability
 from service.guard.guard import Guard
 from service.identity.tokens import TokenVerifier
 from service.periodic import run_periodically
-from service.routers import agent, queries, session, sign_in, studio
+from service.routers import queries, session, sign_in, studio
+from service.routers.agent import routes as agent
 from service.routers.authentication.credentials import PUBLIC_PATHS, Authentication
 from service.routers.catalog import (
     bucket_events,
@@ -104,12 +105,16 @@ def create_app(resources: Resources) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await log_availability(resources.ollama_host, resources.agent)
-        schedules = asyncio.create_task(run_periodically(ScheduleRunner(resources).periodic_task()))
+        background = [
+            asyncio.create_task(run_periodically(ScheduleRunner(resources).periodic_task())),
+            asyncio.create_task(app.state.agent.models.warm_up()),
+        ]
         try:
             yield
         finally:
-            schedules.cancel()
-            await asyncio.gather(schedules, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await app.state.agent.models.close()
             if resources.open_id is not None:
                 await resources.open_id.issuer.close()

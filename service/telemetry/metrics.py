@@ -49,6 +49,12 @@ QUERY_SECONDS = Histogram(
 AGENT_QUESTIONS = Counter(
     "reelmill_agent_questions_total", "Questions to the agent", ("kind", "outcome"), registry=REGISTRY
 )
+AGENT_TOKENS = Counter(
+    "reelmill_agent_tokens_total",
+    "Tokens that models read and wrote",
+    ("role", "of"),
+    registry=REGISTRY,
+)
 AGENT_MODEL_SECONDS = Histogram(
     "reelmill_agent_model_seconds",
     "Seconds that a model took for one step",

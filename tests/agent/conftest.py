@@ -80,7 +80,7 @@ async def add_named(connection: AsyncConnection, owner: str, name: str, frames: 
 @pytest.fixture
 def models() -> Iterator[OllamaDouble]:
     with ollama(CODE, FAST, WORDS) as double:
-        double.script(FAST, {"kind": "data"})
+        double.script(FAST, {"kind": "datasets"})
         yield double
 
 
@@ -88,5 +88,5 @@ def models() -> Iterator[OllamaDouble]:
 def rogue() -> Iterator[OllamaDouble]:
     """Models that ignore `format`, as cloud models do."""
     with ollama(CODE, FAST, WORDS, ignores_format=True) as double:
-        double.script(FAST, {"kind": "data"})
+        double.script(FAST, {"kind": "datasets"})
         yield double

@@ -9,7 +9,7 @@ from service.agent.common_questions import match_intent
 from service.agent.prompts import MAX_SAMPLE_BYTES, MAX_SAMPLE_ROWS
 from service.agent.session import StepName
 from service.agent.settings import AgentSettings
-from service.routers.agent import AgentAnswer
+from service.routers.agent.answers import AgentAnswer
 from tests.support.source_code import ROOT
 
 PAGE = (ROOT / "docs" / "agent.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, insert, select, text
 
-from service.agent.agent import MAX_ANSWER_CHARACTERS, format_rows, require_text
+from service.agent.answers import MAX_ANSWER_CHARACTERS, format_rows, require_text
 from service.agent.prompts import MAX_SAMPLE_BYTES, answer_prompt
 from service.guard.guard import QueryResult
 from service.ids import Subject, new_uuid

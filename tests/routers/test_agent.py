@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,8 @@ from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 
 pytestmark = pytest.mark.anyio
 PATH, SCOPE = "/api/agent/query", "agent:ask"
-QUESTION = "how are my experiments called?"
-NAMES_QUERY = {"table": "experiments", "columns": ["name", "owner"], "filters": []}
+QUESTION = "how is all that I own called?"
+NAMES_QUERY = {"table": "experiments", "filters": [], "columns": ["name", "owner"], "order_by": [], "limit": 100}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def api_with_ollama(api: CatalogueApi, host: str, **settings: Any) -> CatalogueA
 @pytest.fixture
 async def double() -> AsyncIterator[OllamaDouble]:
     with ollama(CODE, FAST, WORDS) as found:
-        found.script(FAST, {"kind": "data"})
+        found.script(FAST, {"kind": "experiments"})
         found.script(CODE, NAMES_QUERY)
         found.script(WORDS, "Like that.")
         yield found
@@ -66,7 +68,7 @@ async def ask(api: CatalogueApi, query: str, subject: str = "alice", status: int
 
 async def test_a_common_question_without_ollama(plain: CatalogueApi) -> None:
     answer = await ask(plain, "how many frames has fish?")
-    assert set(answer) == {"answer", "document", "rows", "truncated", "models", "steps", "suggested_render"}
+    assert set(answer) == {"answer", "document", "rows", "truncated", "models", "steps", "suggested_render", "context"}
     assert (
         answer["answer"] == "fish: 12 frames (dataset camera of fish: 12)." and answer["rows"][0]["frame_count"] == 12
     )
@@ -139,13 +141,74 @@ async def test_two_users_and_an_admin(plain: CatalogueApi, double: OllamaDouble)
 async def test_steps_and_models(plain: CatalogueApi, double: OllamaDouble) -> None:
     answer = await ask(api_with_ollama(plain, double.host), QUESTION)
     assert answer["answer"] == "Like that." and answer["models"] == {"fast": FAST, "code": CODE, "default": WORDS}
-    assert answer["document"] == NAMES_QUERY | {"limit": 100}
-    assert [(step["name"], step["model"]) for step in answer["steps"]] == [
-        ("classify", FAST),
-        ("document", CODE),
-        ("query", None),
-        ("words", WORDS),
-    ]
+    assert answer["document"] == NAMES_QUERY
+    of_models = [(step["name"], step["model"]) for step in answer["steps"] if step["model"]]
+    assert of_models == [("classify", FAST), ("document", CODE), ("words", WORDS)]
+    assert answer["steps"][0]["name"] == "facts" and answer["steps"][0]["model"] is None
+
+
+async def test_steps_are_events_when_asked_for(plain: CatalogueApi, double: OllamaDouble) -> None:
+    api = api_with_ollama(plain, double.host)
+    whole = await ask(api, QUESTION)
+    events = await follow(api, {"query": QUESTION})
+    assert [name for name, _ in events] == ["step"] * len(whole["steps"]) + ["answer"]
+    assert [step["name"] for _, step in events[:-1]] == [step["name"] for step in order_of_ends(whole["steps"])]
+    assert {name for name in whole if events[-1][1][name] != whole[name]} <= {"steps", "context"}
+    double.script(CODE, HangingReply())
+    events = await follow(api_with_ollama(plain, double.host, step_timeout_s=0.3), {"query": QUESTION})
+    assert events[-1][0] == "problem" and events[-1][1]["status"] == 504 and events[-1][1]["error_id"]
+    async with api.client("alice", SCOPE) as client:
+        both = {"Accept": "application/json, text/event-stream"}
+        assert (await client.post(PATH, json={"query": "latest experiments"}, headers=both)).json()["answer"]
+        refused = await client.post(PATH, json={"query": ""}, headers={"Accept": "text/event-stream"})
+        assert (refused.status_code, refused.headers["content-type"]) == (422, "application/problem+json")
+        assert (await client.post(PATH, json={"query": "x"}, headers={"Accept": "image/png"})).status_code == 406
+
+
+async def follow(api: CatalogueApi, body: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    async with api.client("alice", SCOPE) as client:
+        response = await client.post(PATH, json=body, headers={"Accept": "text/event-stream"})
+    assert response.status_code == 200 and response.headers["content-type"].startswith("text/event-stream")
+    parts = (part.split("\n") for part in response.text.strip().split("\n\n"))
+    return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in parts]
+
+
+def order_of_ends(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Facts end after the queries that they are looked up with."""
+    names = [step["name"] for step in steps]
+    first, last = names.index("facts"), names.index("read")
+    return [*steps[:first], *steps[first + 1 : last], steps[first], *steps[last:]]
+
+
+async def test_a_follow_up_refers_to_the_question_before(plain: CatalogueApi, double: OllamaDouble) -> None:
+    api = api_with_ollama(plain, double.host)
+    first = await ask(api, QUESTION)
+    double.script(FAST, BUSY)
+    body = {"query": "and the oldest of them?", "context": first["context"]}
+    async with api.client("alice", SCOPE) as client:
+        second = (await client.post(PATH, json=body)).raise_for_status().json()
+    assert second["document"]["table"] == "experiments", "the table is that of the query before"
+    messages = double.chat_requests[-2]["messages"]
+    assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
+    assert QUESTION in messages[1]["content"] and json.loads(messages[2]["content"]) == NAMES_QUERY
+
+
+async def test_a_context_is_its_callers_and_ends(plain: CatalogueApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = (await ask(plain, "how many frames has fish?"))["context"]
+    later = time.time() + 3601
+
+    async def refused(subject: str, context: Any) -> bool:
+        async with plain.client(subject, SCOPE) as client:
+            response = await client.post(PATH, json={"query": "latest experiments", "context": context})
+        places = [(error["pointer"], error["code"]) for error in response.json().get("errors", [])]
+        return response.status_code == 422 and places[0][0] == "#/context"
+
+    assert not await refused("alice", token) and not await refused("alice", None)
+    assert await refused("bob", token)
+    for wrong in (token[:-1], token[1:], token + "A", "x", "", "\u00e4", "A" * 40_000, 7):
+        assert await refused("alice", wrong), wrong
+    monkeypatch.setattr("service.routers.agent.context.time.time", lambda: later)
+    assert await refused("alice", token)
 
 
 async def test_without_ollama_other_questions_are_503(plain: CatalogueApi) -> None:
@@ -159,7 +222,7 @@ async def test_an_ollama_that_is_down_is_503_and_common_questions_are_answered(p
     api = api_with_ollama(plain, host)
     problem = await ask(api, QUESTION, status=503)
     assert "cannot be reached" in problem["detail"] and host not in str(problem)
-    assert [(step["name"], step["outcome"]) for step in problem["steps"]] == [("classify", "unavailable")]
+    assert (problem["steps"][-1]["name"], problem["steps"][-1]["outcome"]) == ("classify", "unavailable")
     assert "1 experiment" in (await ask(api, "how many experiments are there?"))["answer"]
 
 
@@ -236,6 +299,15 @@ async def test_the_lifespan_announces_and_closes(plain: CatalogueApi, double: Ol
     api = api_with_ollama(plain, host)
     async with api.app.router.lifespan_context(api.app):
         assert "1 experiment" in (await ask(api, "how many experiments are there?"))["answer"]
+
+
+async def test_models_are_loaded_before_the_first_question(plain: CatalogueApi, double: OllamaDouble) -> None:
+    api = api_with_ollama(plain, double.host, keep_alive="45m")
+    async with api.app.router.lifespan_context(api.app):
+        while len(double.chat_requests) < 3:
+            await asyncio.sleep(0.01)
+    assert {body["model"] for body in double.chat_requests} == {FAST, CODE, WORDS}
+    assert all(body["messages"] == [] and body["keep_alive"] == "45m" for body in double.chat_requests)
 
 
 async def test_figures(plain: CatalogueApi) -> None:

@@ -66,9 +66,12 @@ class Reelmill(Blocking):
         """The tables that may be asked, with their columns."""
         return run(self._async.tables())
 
-    def ask(self, question: str) -> Question:
-        """Ask in plain words; `answer` has the text. Renders are suggested, never started."""
-        return run(self._async.ask(question))
+    def ask(self, question: str, *, after: Question | None = None) -> Question:
+        """Ask in plain words; `answer` has the text. Renders are suggested, never started.
+
+        `after`: what was answered before, if the question refers to it.
+        """
+        return run(self._async.ask(question, after=after))
 
     def health(self) -> dict[str, Any]:
         return run(self._async.health())

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from service.errors import FieldProblem, ReelmillError
 from service.routers.http.fields import MAX_HEADER_LENGTH
 
-JSON = "application/json"
+JSON, EVENT_STREAM = "application/json", "text/event-stream"
 # The media ranges that include JSON. More specific ones take precedence (RFC 9110, 12.5.1).
 _SPECIFICITY = {"*/*": 0, "application/*": 1, JSON: 2}
 
@@ -21,9 +21,18 @@ class NotAcceptable(ReelmillError):
 async def require_json_acceptable(request: Request) -> None:
     """Dependency of routes that return JSON. Raises NotAcceptable."""
     sent = request.headers.getlist("accept")
-    if sent and returns_json(request.scope.get("route")) and not accepts_json(", ".join(sent)):
+    route = request.scope.get("route")
+    if sent and returns_json(route) and not accepts_json(", ".join(sent)) and not prefers_events(request):
         place = FieldProblem("accept `application/json` or `*/*`", "not_acceptable", header="Accept")
         raise NotAcceptable("this address answers `application/json` only", errors=(place,))
+
+
+def prefers_events(request: Request) -> bool:
+    """Whether the route can send events, as its documentation says, and the client names them and not JSON."""
+    documented = (getattr(request.scope.get("route"), "responses", None) or {}).get(200, {}).get("content", {})
+    header = ", ".join(request.headers.getlist("accept"))[:MAX_HEADER_LENGTH]
+    ranges = dict(_parse_media_range(part) for part in header.split(",") if part.strip())
+    return EVENT_STREAM in documented and ranges.get(EVENT_STREAM, 0) > ranges.get(JSON, 0)
 
 
 def returns_json(route: Any) -> bool:

@@ -13,7 +13,7 @@ import { empty, problem, skeleton } from "./states.js";
 
 const EXAMPLES = ["latest experiments", "how many experiments are there?"];
 const FIRST_TABLE = "experiments";
-const STEPS = /** @type {Record<string, string>} */ ({ common: "recognised, without a model", classify: "what kind of question", document: "the query was written", query: "the query ran", render: "a render was prepared", words: "the answer was put into words" });
+const STEPS = /** @type {Record<string, string>} */ ({ common: "recognised, without a model", classify: "what kind of question", facts: "names and times were looked up", read: "read, without a model", document: "the query was written", query: "the query ran", render: "a render was prepared", words: "the answer was put into words" });
 
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open({ route, may, update, signal, go }) {

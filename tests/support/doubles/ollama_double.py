@@ -148,6 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.double.chat_requests.append(body)
         if refusal := _find_refusal(self.double, body):
             return self._send_json(refusal.status, {"error": refusal.error})
+        if not body.get("messages"):  # loads the model
+            return self._send_json(200, _final_part(body["model"], length=False) | {"done_reason": "load"})
         reply = self.double.next_reply(body["model"])
         if isinstance(reply, ErrorReply):
             return self._send_json(reply.status, {"error": reply.error})

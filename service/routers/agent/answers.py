@@ -1,20 +1,19 @@
-"""POST /api/agent/query: the route and its models."""
+"""The question and the answer of `POST /api/agent/query`."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
-from service.agent.agent import Agent, Reply
+from service.agent.agent import Reply
 from service.agent.ollama_client import ModelRole
 from service.agent.session import StepName, StepOutcome
 from service.guard.document import Document
-from service.routers.http.dependencies import CallerDep, require_scope
 from service.routers.http.fields import RequestModel, StorableText
-from service.routers.http.problems import error_responses
 from service.routers.videos.request_models import VideoGenerationRequest
 
+MAX_CONTEXT = 32_768
+ContextToken = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CONTEXT)]
 QuestionText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000), StorableText]
 # Serializes only the fields that are set, so that clients can send the object as a request.
 SET_FIELDS_ONLY = PlainSerializer(
@@ -27,6 +26,9 @@ class AgentQuestion(RequestModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": "latest experiments"}]})
     query: QuestionText = Field(examples=["how many frames has 2026-03-zebrafish?"])
+    context: ContextToken | None = Field(
+        None, description='`context` of the answer before, if the question refers to it: "and which of them failed?"'
+    )
 
 
 class AgentStep(BaseModel):
@@ -63,6 +65,7 @@ class AgentAnswer(BaseModel):
                         },
                     ],
                     "suggested_render": None,
+                    "context": None,
                 }
             ]
         }
@@ -78,9 +81,12 @@ class AgentAnswer(BaseModel):
     suggested_render: Annotated[VideoGenerationRequest | None, SET_FIELDS_ONLY] = Field(
         description="a prepared request for `POST /api/videos/generate`; no render was started"
     )
+    context: str | None = Field(
+        description="send it with a question that refers to this one, within an hour; null if no query ran"
+    )
 
     @classmethod
-    def from_reply(cls, reply: Reply) -> "AgentAnswer":
+    def from_reply(cls, reply: Reply, context: str | None) -> "AgentAnswer":
         suggestion = reply.suggestion
         return cls(
             answer=reply.answer,
@@ -89,29 +95,6 @@ class AgentAnswer(BaseModel):
             truncated=reply.truncated,
             models=reply.models,
             steps=[AgentStep.model_validate(step) for step in reply.steps],
+            context=context,
             suggested_render=VideoGenerationRequest.model_validate(asdict(suggestion)) if suggestion else None,
         )
-
-
-router = APIRouter(prefix="/api/agent", tags=["agent"])
-
-
-async def get_agent(request: Request) -> Agent:
-    agent: Agent = request.app.state.agent
-    return agent
-
-
-@router.post(
-    "/query",
-    summary="Ask in plain words",
-    response_model=AgentAnswer,
-    responses=error_responses(429, 504),
-    dependencies=[Depends(require_scope("agent:ask"))],
-)
-async def ask_agent(
-    question: AgentQuestion, caller: CallerDep, agent: Annotated[Agent, Depends(get_agent)]
-) -> AgentAnswer:
-    """Answers from data that you may see: the agent can only run guarded queries, with your permissions. Common
-    questions need no model; others need Ollama (503 without it). Renders are prepared, never started. `steps` lists
-    what was done, by which model, and the outcome."""
-    return AgentAnswer.from_reply(await agent.ask(caller, question.query))

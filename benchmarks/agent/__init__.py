@@ -1,0 +1,1 @@
+"""How well questions are answered by a model, over a catalogue whose answers are known."""

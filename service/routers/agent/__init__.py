@@ -1,0 +1,1 @@
+"""Questions in plain words: the route, its answers as JSON or as events, and what follow-ups refer to."""
