@@ -130,10 +130,11 @@ RULES: tuple[tuple[str, Callable[[Match, datetime], Bounds]], ...] = (
     (rf"(?:last |this )?(?P<weekday>{'|'.join(WEEKDAYS)})s?", _weekday),
     (_MONTH, _month),
 )
-_RULES = tuple(
-    (re.compile(rf"(?:(?P<edge>since|after|from|before|until) )?(?<![\w-])(?:{words})(?![\w-])", re.IGNORECASE), bounds)
-    for words, bounds in RULES
+_PATTERNS = tuple(
+    re.compile(rf"(?:(?P<edge>since|after|from|before|until) )?(?<![\w-])(?:{words})(?![\w-])", re.IGNORECASE)
+    for words, _ in RULES
 )
+_GOES_ON = re.compile(" (?:on|to|until)")
 
 
 def find_times(question: str, now: datetime) -> tuple[TimeRange, ...]:
@@ -143,12 +144,12 @@ def find_times(question: str, now: datetime) -> tuple[TimeRange, ...]:
 
 
 def _find_all(text: str, now: datetime) -> Iterator[tuple[int, TimeRange]]:
-    for pattern, bounds in _RULES:
+    for pattern, (_, bounds) in zip(_PATTERNS, RULES, strict=True):
         for match in pattern.finditer(text):
             with suppress(ValueError, OverflowError):  # the 31st of February is no time
                 start, end = bounds(match, now)
                 edge = _edge(match)
-                is_open = edge != "from" or re.match(" (?:on|to|until)", text[match.end() :])
+                is_open = edge != "from" or _GOES_ON.match(text, match.end())
                 yield match.start(), _bounded(match[0], edge if is_open else "", start, end)
         text = pattern.sub(lambda match: "\0" * len(match[0]), text)
 

@@ -19,12 +19,12 @@ EXPRESSIONS: dict[str, str] = {
     "this week": r"(?:in )?dieser? woche|cette semaine|esta semana|(?:本|这个?)(?:周|星期)",
     "this month": r"(?:in )?diese[nm] monat|ce mois(?:-ci)?|este mes|(?:本|这个?)月",
     "this year": r"dieses jahr|cette année|este año|今年",
-    "last \\g<n1>": r"(?:in den |den |der )?(?:letzten|vergangenen) (?P<n1>\d+)",
-    "last \\g<n2>": r"(?:pendant |dans |ces |les )?(?:(?:derni[eè]re?s|passée?s) (?P<n2>\d+))",
-    "last \\g<n3>": r"(?:[cdl]es )?(?P<n3>\d+) derni[eè]re?s",
-    "last \\g<n4>": r"(?:en )?l[ao]s últim[oa]s (?P<n4>\d+)",
-    "last \\g<n5>": r"(?:最近|过去)的? ?(?P<n5>\d+) ?个?",
-    "ago \\g<n6>": r"(?:vor|il y a|hace) (?P<n6>\d+)",
+    "last \\g<n1>": r"(?:in den |den |der )?(?:letzten|vergangenen) (?<!\d)(?P<n1>\d{1,4})",
+    "last \\g<n2>": r"(?:pendant |dans |ces |les )?(?:(?:derni[eè]re?s|passée?s) (?<!\d)(?P<n2>\d{1,4}))",
+    "last \\g<n3>": r"(?:[cdl]es )?(?<!\d)(?P<n3>\d{1,4}) derni[eè]re?s",
+    "last \\g<n4>": r"(?:en )?l[ao]s últim[oa]s (?<!\d)(?P<n4>\d{1,4})",
+    "last \\g<n5>": r"(?:最近|过去)的? ?(?<!\d)(?P<n5>\d{1,4}) ?个?",
+    "ago \\g<n6>": r"(?:vor|il y a|hace) (?<!\d)(?P<n6>\d{1,4})",
     "before": r"vor dem|bis zum|avant(?: le)?|jusqu['\u2019]au|antes del?",
     "since": r"seit(?: dem)?|depuis(?: le)?|desde(?: el)?|自从?",
     "monday": r"montags?|lundi|lunes|(?:周|星期)一",
@@ -61,11 +61,11 @@ def _pattern(words: str) -> "re.Pattern[str]":
     return re.compile(edge.format(f"(?:{words})"), re.IGNORECASE)
 
 
-_PATTERNS = tuple((_pattern(words), f" {english} ") for english, words in EXPRESSIONS.items())
+_PATTERNS = tuple(map(_pattern, EXPRESSIONS.values()))
 
 
 def to_english_times(question: str) -> str:
     """The question with its words of time in English; all else stays, but for the spaces between words."""
-    for pattern, english in _PATTERNS:
-        question = pattern.sub(english, question)
+    for pattern, english in zip(_PATTERNS, EXPRESSIONS, strict=True):
+        question = pattern.sub(f" {english} ", question)
     return " ".join(question.split())

@@ -12,14 +12,13 @@ from service.guard.document import Document
 from service.guard.schema import TableDescription, Tables
 from service.ids import Subject
 
-SEVERAL = 10
+SEVERAL, MAX_CHARACTERS = 10, 300
 _AMOUNT = rf"(?:(?P<above>{words.ABOVE})|(?P<below>{words.BELOW}))? ?"
-_EDGE_BEFORE, _EDGE_AFTER = r"(?<![^\W_\u4e00-\u9fff])", r"(?![^\W_\u4e00-\u9fff])"
 
 
 def read_question(question: str, tables: Tables, facts: Facts, subject: Subject) -> Document | None:
     """The query of the one table for which all words have a meaning; None if there is none, or more than one."""
-    if asks_for_video(question):
+    if len(question) > MAX_CHARACTERS or asks_for_video(question):
         return None
     readings = (_Reading(question, table, facts, subject) for table in tables.values())
     found = [document for reading in readings if (document := reading.read()) is not None]
@@ -67,7 +66,7 @@ class _Reading:
 
     def _take(self, expression: str) -> "re.Match[str] | None":
         """The first match, which is then no longer in the text."""
-        match = re.search(rf"{_EDGE_BEFORE}(?:{expression}){_EDGE_AFTER}", self.text)
+        match = words.whole_words(expression).search(self.text)
         if match:
             self.text = f"{self.text[: match.start()]} {self.text[match.end() :]}"
         return match
@@ -87,12 +86,10 @@ class _Reading:
         exact = [found for found in self.facts.names if found.is_exact]
         if not exact:
             return True
-        name = re.sub(r"[\W_]+", r"[\\W_]+", re.escape(exact[0].name.casefold()).replace("\\ ", " "))
-        return (
-            len(exact) == 1
-            and self._take(name) is not None
-            and self._require(self._id_column(exact[0]), "eq", exact[0].id)
-        )
+        name = r"[\W_]+".join(words.WORD.findall(exact[0].name.casefold()))
+        if len(exact) > 1 or self._take(name) is None:
+            return False
+        return self._require(self._id_column(exact[0]), "eq", exact[0].id)
 
     def _id_column(self, found: FoundName) -> str:
         return "id" if self.table.name == f"{found.kind}s" else f"{found.kind}_id"
@@ -141,7 +138,7 @@ class _Reading:
                     self._require(column, _operator(match), int(match["number"]))
 
     def _take_group(self) -> str | None:
-        for match in re.finditer(words.GROUPS, self.text):
+        for match in words.GROUPS.finditer(self.text):
             group = match["group"].removesuffix("s") if match["group"] != "status" else "status"
             column = f"{group}_name" if f"{group}_name" in self.table.columns else group
             if column in self.table.columns and (column in words.GROUP_COLUMNS or column.endswith("_name")):

@@ -71,7 +71,7 @@ ORDERS = (
     (r"(?:with the )?most unreadable frames", "-unreadable_frames"),
     (r"widest", "-width"),
 )
-GROUPS = r"(?:by|per|of each|for each|has each|in each|nach|pro|je|par|por) (?:the )?(?P<group>[a-z]+)"
+GROUPS = re.compile(r"(?:by|per|of each|for each|has each|in each|nach|pro|je|par|por) (?:the )?(?P<group>[a-z]+)")
 GROUP_COLUMNS = ("owner", "status", "state", "visibility", "format", "codec", "kind", "outcome", "priority")
 ABOVE = (
     r"(?:more|larger|bigger|greater|wider|taller|longer) than|over|above|mehr als|größer als|über|plus de|más de|超过"
@@ -90,3 +90,8 @@ cuales cuáles el en fueron ha han hay las los muestra qué si son una 的 了 �
 """
 FILLER = frozenset(_FILLER.split())
 WORD = re.compile(r"[a-zà-ÿß0-9]+|[\u4e00-\u9fff]+", re.IGNORECASE)
+
+
+def whole_words(expression: str) -> "re.Pattern[str]":
+    """The expression where no word goes on before or after it; in Chinese there are no spaces between words."""
+    return re.compile(rf"(?<![^\W_\u4e00-\u9fff])(?:{expression})(?![^\W_\u4e00-\u9fff])")

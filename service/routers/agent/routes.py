@@ -1,20 +1,26 @@
-"""POST /api/agent/query."""
+"""POST /api/agent/query, answered as JSON or as server-sent events."""
 
-from typing import Annotated
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.sse import EventSourceResponse
+from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.responses import Response
+from starlette.types import Scope
 
 from service.agent.agent import Agent
-from service.routers.agent.answers import AgentAnswer, AgentQuestion
+from service.agent.session import TraceStep
+from service.routers.agent.answers import AgentAnswer, AgentQuestion, AgentStep
 from service.routers.agent.context import read_context, sign_context
-from service.routers.agent.stream import OnStep, stream_answer
 from service.routers.http.content_negotiation import EVENT_STREAM, prefers_events
 from service.routers.http.dependencies import CallerDep, require_scope
-from service.routers.http.problems import error_responses
+from service.routers.http.exception_mapping import to_problem_error
+from service.routers.http.problems import error_responses, problem_document
 from service.routers.http.signing import SignerDep
 
+OnStep = Callable[[TraceStep], None]
 router = APIRouter(prefix="/api/agent", tags=["agent"])
 EXAMPLE_EVENT = 'event: step\ndata: {"name": "classify", "outcome": "done", "detail": "renders"}\n\n'
 
@@ -51,3 +57,26 @@ async def ask_agent(
     if prefers_events(request):
         return EventSourceResponse(stream_answer(ask, request.scope))
     return await ask()
+
+
+async def stream_answer(ask: Callable[[OnStep], Awaitable[AgentAnswer]], scope: Scope) -> AsyncIterator[bytes]:
+    """`step` events while steps are taken, then `answer` or `problem`. A client that goes away ends the question."""
+    steps: asyncio.Queue[TraceStep | None] = asyncio.Queue()
+    asking = asyncio.ensure_future(ask(steps.put_nowait))
+    asking.add_done_callback(lambda _: steps.put_nowait(None))
+    try:
+        while (step := await steps.get()) is not None:
+            yield _event("step", AgentStep.model_validate(step).model_dump(mode="json"))
+        try:
+            answer = await asking
+        except Exception as error:
+            yield _event("problem", problem_document(error, to_problem_error(error, scope), scope))
+        else:
+            yield _event("answer", answer.model_dump(mode="json"))
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+
+def _event(name: str, data: Any) -> bytes:
+    return format_sse_event(event=name, data_str=json.dumps(data))
