@@ -88,7 +88,7 @@ class LanguageModels:
                 with _translate_errors(model, WARM_UP_TIMEOUT_S):
                     async with asyncio.timeout(WARM_UP_TIMEOUT_S):
                         options = {"num_ctx": CONTEXT_TOKENS}
-                        client, kept = self._get_client(), self._settings.kept_loaded
+                        client, kept = self._get_client(), self._settings.keep_alive
                         await client.chat(model=model, messages=[], options=options, keep_alive=kept)
             except (ReelmillError, UnusableOutput) as error:
                 log.warning("agent_model_not_loaded", model=model, reason=str(error))
@@ -106,7 +106,7 @@ class LanguageModels:
             think=False,
             format=cast(Any, prompt.schema),
             options=self._options(prompt),
-            keep_alive=self._settings.kept_loaded,
+            keep_alive=self._settings.keep_alive,
         )
         text, done = "", False
         async with aclosing(cast(Any, parts)) as open_parts:

@@ -31,22 +31,11 @@ class AgentSettings(EnvironmentSettings):
     timeout_s: float = Field(
         default=60, gt=0, le=600, validation_alias="REELMILL_AGENT_TIMEOUT", description="seconds to answer a question"
     )
-    keep_alive: str = Field(
-        default="30m",
-        pattern=r"^(-1|[0-9]+(\.[0-9]+)?(ms|s|m|h)?)$",
-        validation_alias="REELMILL_AGENT_KEEP_ALIVE",
-        description="how long the model server keeps a model loaded after a question, as `30m` or `0`; `-1`: for ever",
-    )
+    keep_alive: str = "30m"  # that the model server keeps a model loaded after a question
     step_timeout_s: float = Field(default_factory=lambda data: data["timeout_s"] / 2)  # leaves time for another step
     max_rows: int = 100  # of one answer
     temperature: float = 0.0  # of a first attempt
     seed: int = 0
-
-    @property
-    def kept_loaded(self) -> str | float:
-        """As Ollama takes it: a number is in seconds."""
-        bare = self.keep_alive.removeprefix("-").replace(".", "", 1)
-        return float(self.keep_alive) if bare.isdecimal() else self.keep_alive
 
 
 def ollama_url(host: str) -> str:

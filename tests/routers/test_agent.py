@@ -248,12 +248,13 @@ async def test_a_busy_ollama_is_503_with_retry_after(plain: CatalogueApi, double
     assert response.status_code == 503 and response.headers["Retry-After"] and "busy" in response.json()["detail"]
 
 
-@pytest.mark.parametrize("settings", [{"timeout_s": 0.3, "step_timeout_s": 30}, {"step_timeout_s": 0.3}])
+@pytest.mark.parametrize("settings", [{"timeout_s": 5, "step_timeout_s": 30}, {"step_timeout_s": 0.3}])
 @pytest.mark.parametrize("model", [FAST, CODE])
 async def test_deadlines_are_504(plain: CatalogueApi, double: OllamaDouble, settings: Any, model: str) -> None:
     double.script(model, HangingReply())
     problem = await ask(api_with_ollama(plain, double.host, **settings), QUESTION, status=504)
-    assert problem["type"] == "/problems/timed-out" and "0.3 s" in problem["detail"]
+    limit = min(settings.values())
+    assert problem["type"] == "/problems/timed-out" and f"{limit:g} s" in problem["detail"]
     assert problem["steps"][-1]["model"] == model and problem["steps"][-1]["outcome"] == "timed_out"
 
 

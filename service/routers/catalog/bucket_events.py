@@ -31,6 +31,12 @@ EXAMPLE_EVENT: dict[str, Any] = {
     ],
 }
 
+# What the validator of BucketEvents asks for, as the document of the API says it.
+ONE_OF_BOTH: list[Any] = [
+    {"required": ["Records"], "properties": {"Records": {"type": "array"}}},
+    {"required": ["Event"], "properties": {"Event": {"type": "string"}}},
+]
+
 
 class EventBucket(BaseModel):
     """The bucket where it happened."""
@@ -62,7 +68,7 @@ class EventRecord(BaseModel):
 class BucketEvents(BaseModel):
     """A notification of S3. Members that are not named here are not read, as each store sends others."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_EVENT]})
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_EVENT], "anyOf": ONE_OF_BOTH})
     records: Annotated[list[EventRecord], at_most(MAX_RECORDS)] | None = Field(
         None, alias="Records", description=f"at most {MAX_RECORDS}"
     )
