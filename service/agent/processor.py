@@ -51,12 +51,14 @@ class QuestionProcessor:
     async def retrieve(self) -> TextAnswer | QueryResult | None:
         """A text answer, rows that need a text, or None if the question is not about data."""
         answer = await self._answer_common_question()
-        if answer is not None and (answer.is_final or self.models.host is None):
+        if answer is not None and answer.is_final:
             return answer
         self.session.forget_result()
         facts = await self._find_facts()
         if (read := await self._read_without_model(facts)) is not None:
             return read
+        if answer is not None and self.models.host is None:
+            return answer
         subject = await self._classify()
         match subject:
             case prompts.VIDEO:

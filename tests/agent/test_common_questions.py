@@ -88,3 +88,9 @@ async def test_other_questions_need_models(lab: Lab) -> None:
     with pytest.raises(ServiceUnavailable, match="OLLAMA_HOST") as refused:
         await lab.ask(None, "which renders look odd?")
     assert refused.value.extensions["steps"][-1]["outcome"] == "unavailable"
+
+
+async def test_what_is_no_name_is_read(lab: Lab) -> None:
+    """No dataset is called "full HD", but every word of the question is understood."""
+    reply = await lab.ask(None, "datasets in full HD")
+    assert reply.document is not None and [each.column for each in reply.document.filters] == ["width", "height"]  # type: ignore[union-attr]
