@@ -12,10 +12,10 @@ from benchmarks.agent.questions import (
     READY,
     SUCCEEDED,
     Document,
-    Kind,
     Question,
     count,
     figure,
+    of_kind,
     rows,
     where,
     within,
@@ -45,12 +45,12 @@ def held_out(now: datetime | None = None) -> list[Question]:
 
 
 def _counts_and_filters() -> Iterator[Question]:
-    yield from _each(
+    yield from of_kind(
         "common",
         ("what datasets do we have in the catalogue, all of them pls", rows("datasets")),
         ("my five most recent renders", rows("renders", MINE, order="-created_at", limit=5)),
     )
-    yield from _each(
+    yield from of_kind(
         "count",
         ("tell me the number of renders that went through fine", count("renders", SUCCEEDED)),
         ("How many of my experiments are still private?", count("experiments", MINE, PRIVATE)),
@@ -60,7 +60,7 @@ def _counts_and_filters() -> Iterator[Question]:
             count("frames", PLATE, where("problem", "is_null", True)),
         ),
     )
-    yield from _each(
+    yield from of_kind(
         "filter",
         (
             "for the renders where somebody set a priority, i.e. anything other than 0, give me the list",
@@ -80,7 +80,7 @@ def _counts_and_filters() -> Iterator[Question]:
 
 
 def _extremes_and_figures() -> Iterator[Question]:
-    yield from _each(
+    yield from of_kind(
         "newest",
         (
             "Of all renders that succeeded, which is the most recent one?",
@@ -90,7 +90,7 @@ def _extremes_and_figures() -> Iterator[Question]:
         ("top 3 rendered videos by file size", rows("renders", SUCCEEDED, order="-video_bytes", limit=3)),
         ("my two oldest experiments, which ones are they", rows("experiments", MINE, order="created_at", limit=2)),
     )
-    yield from _each(
+    yield from of_kind(
         "figure",
         (
             "how much storage do the datasets of the zebrafish experiment take up altogether?",
@@ -103,7 +103,7 @@ def _extremes_and_figures() -> Iterator[Question]:
         ),
         ("mean file size of the frames in plate 1", figure("frames", "avg", "size", PLATE)),
     )
-    yield from _each(
+    yield from of_kind(
         "group",
         ("break the failed renders down by experiment", count("renders", FAILED, by="experiment_name")),
         (
@@ -120,7 +120,7 @@ def _of_times(now: datetime) -> Iterator[Question]:
     def made(start: datetime | None, end: datetime | None = None) -> list[Document]:
         return within("created_at", start, end)
 
-    yield from _each(
+    yield from of_kind(
         "time",
         ("renders that broke down over the past 36 hours", rows("renders", FAILED, *made(now - 36 * HOUR))),
         ("Any experiments set up within the last fortnight?", rows("experiments", *made(now - 14 * DAY))),
@@ -144,7 +144,7 @@ def _of_times(now: datetime) -> Iterator[Question]:
 
 
 def _of_amounts_and_names() -> Iterator[Question]:
-    yield from _each(
+    yield from of_kind(
         "amount",
         ("which datasets weigh five gigabytes or more", rows("datasets", where("bytes", "ge", 5 * GIGABYTE))),
         (
@@ -160,7 +160,7 @@ def _of_amounts_and_names() -> Iterator[Question]:
             rows("datasets", where("width", "eq", 640), where("height", "eq", 480)),
         ),
     )
-    yield from _each(
+    yield from of_kind(
         "name",
         (
             "has anybody tried to render night sky yet, and what came out of it?",
@@ -179,13 +179,13 @@ def _of_amounts_and_names() -> Iterator[Question]:
 
 
 def _misspelt_and_vague() -> Iterator[Question]:
-    yield from _each(
+    yield from of_kind(
         "misspelt",
         ("how mny experimets are privat", count("experiments", PRIVATE)),
         ("rendrs of wled line A pls", rows("renders", OF_WELD_A)),
         ("datests biger then 3 gb", rows("datasets", where("bytes", "gt", 3 * GIGABYTE))),
     )
-    yield from _each(
+    yield from of_kind(
         "vague",
         ("how is the last render doing?", rows("renders", order="-created_at", limit=1)),
         ("which recordings are damaged", rows("datasets", DAMAGED)),
@@ -197,7 +197,7 @@ def _in_languages(now: datetime) -> Iterator[Question]:
     def since(days: int) -> list[Document]:
         return within("created_at", now - days * DAY, None)
 
-    yield from _each(
+    yield from of_kind(
         "language",
         ("Welcher Datensatz belegt am meisten Speicherplatz?", rows("datasets", order="-bytes", limit=1)),
         (
@@ -248,8 +248,3 @@ def _endings() -> Iterator[Question]:
         "ok thx, that's all for today",
     ):
         yield Question("unanswerable", text)
-
-
-def _each(kind: Kind, *pairs: tuple[str, Document]) -> Iterator[Question]:
-    for text, reference in pairs:
-        yield Question(kind, text, reference)

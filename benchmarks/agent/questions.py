@@ -61,7 +61,7 @@ def questions(now: datetime | None = None) -> list[Question]:
 
 def _plain() -> Iterator[Question]:
     newest = rows("experiments", order="-created_at", limit=1)
-    yield from _all(
+    yield from of_kind(
         "common",
         ("latest experiments", rows("experiments", order="-created_at", limit=10)),
         ("my latest experiment", rows("experiments", MINE, order="-created_at", limit=1)),
@@ -70,7 +70,7 @@ def _plain() -> Iterator[Question]:
         ('how many frames has "Plant 3"?', rows("datasets", OF_PLANT)),
         ("list datasets of 2026-03-zebrafish", rows("datasets", OF_ZEBRAFISH)),
     )
-    yield from _all(
+    yield from of_kind(
         "count",
         ("how many datasets are there?", count("datasets")),
         ("how many renders failed?", count("renders", FAILED)),
@@ -83,7 +83,7 @@ def _plain() -> Iterator[Question]:
         ("how many renders have the priority 9?", count("renders", where("priority", "eq", 9))),
         ("how many experiments does bob own?", count("experiments", where("owner", "eq", "bob"))),
     )
-    yield from _all(
+    yield from of_kind(
         "filter",
         ("which renders failed?", rows("renders", FAILED)),
         ("which datasets are still being scanned?", rows("datasets", where("state", "eq", "scanning"))),
@@ -100,7 +100,7 @@ def _plain() -> Iterator[Question]:
         ("experiments owned by bob", rows("experiments", where("owner", "eq", "bob"))),
         ("renders with a priority above 2", rows("renders", where("priority", "gt", 2))),
     )
-    yield from _all(
+    yield from of_kind(
         "newest",
         ("what is the newest experiment?", newest),
         ("the oldest experiment", rows("experiments", order="created_at", limit=1)),
@@ -111,7 +111,7 @@ def _plain() -> Iterator[Question]:
         ("the widest dataset", rows("datasets", order="-width", limit=1)),
         ("the dataset with the most unreadable frames", rows("datasets", order="-unreadable_frames", limit=1)),
     )
-    yield from _all(
+    yield from of_kind(
         "figure",
         ("what is the total number of bytes of all datasets?", figure("datasets", "sum", "bytes")),
         ("what is the largest frame count of a dataset?", figure("datasets", "max", "frame_count")),
@@ -120,7 +120,7 @@ def _plain() -> Iterator[Question]:
         ("the sum of the bytes of all rendered videos", figure("renders", "sum", "video_bytes")),
         ("when was the first render created?", figure("renders", "min", "created_at")),
     )
-    yield from _all(
+    yield from of_kind(
         "group",
         ("how many renders of each status are there?", count("renders", by="status")),
         ("number of experiments by owner", count("experiments", by="owner")),
@@ -139,7 +139,7 @@ def _of_times(now: datetime) -> Iterator[Question]:
     def made(table: str, start: datetime | None, end: datetime | None, *more: Document) -> Document:
         return rows(table, *within("created_at", start, end), *more)
 
-    yield from _all(
+    yield from of_kind(
         "time",
         ("which experiments were created today?", made("experiments", midnight, None)),
         ("which experiments were created yesterday?", made("experiments", midnight - day, midnight)),
@@ -163,7 +163,7 @@ def _of_times(now: datetime) -> Iterator[Question]:
 
 def _of_amounts_and_names() -> Iterator[Question]:
     gigabyte = 10**9
-    yield from _all(
+    yield from of_kind(
         "amount",
         ("datasets over 2 GB", rows("datasets", where("bytes", "gt", 2 * gigabyte))),
         ("which datasets are smaller than 100 MB?", rows("datasets", where("bytes", "lt", gigabyte // 10))),
@@ -174,7 +174,7 @@ def _of_amounts_and_names() -> Iterator[Question]:
         ("datasets with 500 to 1200 frames", rows("datasets", where("frame_count", "between", [500, 1200]))),
         ("frames larger than 580 KB", rows("frames", where("size", "gt", 580_000))),
     )
-    yield from _all(
+    yield from of_kind(
         "name",
         ("which renders has Plant 3?", rows("renders", OF_PLANT)),
         (
@@ -192,7 +192,7 @@ def _of_amounts_and_names() -> Iterator[Question]:
         ("source videos of the dataset dome", rows("sources", where("dataset_name", "eq", "dome"))),
         ("datasets of night sky", rows("datasets", where("experiment_name", "eq", "night sky"))),
     )
-    yield from _all(
+    yield from of_kind(
         "misspelt",
         ("how many frames has 2026-03-zebrafsh?", rows("datasets", OF_ZEBRAFISH)),
         ("wich renders faild?", rows("renders", FAILED)),
@@ -201,7 +201,7 @@ def _of_amounts_and_names() -> Iterator[Question]:
         ("experimnts that are public", rows("experiments", where("visibility", "eq", "public"))),
         ("how many datsets are ready?", count("datasets", READY)),
     )
-    yield from _all(
+    yield from of_kind(
         "vague",
         ("what went wrong lately?", rows("renders", FAILED)),
         ("is anything being made right now?", rows("renders", where("status", "eq", "running"))),
@@ -219,7 +219,7 @@ def _in_languages(now: datetime) -> Iterator[Question]:
         where("visibility", "eq", "public"),
         within("created_at", midnight - timedelta(days=1), midnight),
     )
-    yield from _all(
+    yield from of_kind(
         "language",
         ("Welche Renders sind fehlgeschlagen?", rows("renders", FAILED)),
         ("Wie viele Experimente gibt es?", count("experiments")),
@@ -274,6 +274,6 @@ def _endings() -> Iterator[Question]:
         yield Question("unanswerable", text)
 
 
-def _all(kind: Kind, *pairs: tuple[str, Document]) -> Iterator[Question]:
+def of_kind(kind: Kind, *pairs: tuple[str, Document]) -> Iterator[Question]:
     for text, reference in pairs:
         yield Question(kind, text, reference)

@@ -71,11 +71,15 @@ def document_schema(table: TableDescription, max_rows: int, facts: Facts) -> Sch
     common = {"table": {"const": table.name}, "filters": _reference("Filters")}
     limit = {"limit": {"type": "integer", "minimum": 1, "maximum": max_rows}}
     every, sortable = list(table.columns), [name for name, column in table.columns.items() if column.type.sortable]
-    order = _closed({"column": _one_of(sortable), "direction": _reference("Direction")})
+    order = _object_of({"column": _one_of(sortable), "direction": _reference("Direction")})
     figures = {"aggregates": _list_of(_reference("Figure"), 1, MAX_FIGURES)}
     groups = {"group_by": _list_of(_one_of(sortable), 1, MAX_GROUPS), "order": _one_of(GROUP_ORDERS)}
     rows = {"columns": _list_of(_one_of(every), 1, MAX_NAMES), "order_by": _list_of(order, 0, MAX_ORDER_KEYS)}
-    shapes = [_closed(common | rows | limit), _closed(common | figures), _closed(common | figures | groups | limit)]
+    shapes = [
+        _object_of(common | rows | limit),
+        _object_of(common | figures),
+        _object_of(common | figures | groups | limit),
+    ]
     own = {"Filters": _filters(), "Condition": _condition(table), "Figure": _figure(table)}
     return {"anyOf": shapes, "$defs": DEFINITIONS | _definitions_of(facts) | own}
 
@@ -84,13 +88,13 @@ def render_intent_schema(facts: Facts) -> Schema:
     """The schema of a RenderIntent: of a name that was found, if any was; rates in whole frames per second."""
     rate = {"type": "integer", "minimum": 1, "maximum": MAX_FPS}
     step = {"type": "integer", "minimum": 1, "maximum": MAX_DECIMATION}
-    intent = _closed({"experiment": _reference("Name"), "fps": rate, "decimation_factor": step})
+    intent = _object_of({"experiment": _reference("Name"), "fps": rate, "decimation_factor": step})
     return intent | {"$defs": DEFINITIONS | _definitions_of(facts)}
 
 
 def _filters() -> Schema:
     condition = _reference("Condition")
-    alternatives = _closed({"any": _list_of(condition, 2, MAX_ALTERNATIVES)})
+    alternatives = _object_of({"any": _list_of(condition, 2, MAX_ALTERNATIVES)})
     return _list_of({"anyOf": [condition, alternatives]}, 0, MAX_CONDITIONS)
 
 
@@ -138,14 +142,14 @@ def _lists(kind: ColumnType, names: list[str], value: Schema) -> Iterator[Schema
 
 def _figure(table: TableDescription) -> Schema:
     """`count` of rows, or a function of columns that have it."""
-    rows = _closed({"function": {"const": "count"}})
+    rows = _object_of({"function": {"const": "count"}})
 
     def functions(column: ColumnDescription) -> tuple[str, ...]:
         return tuple(each for each in column.type.aggregates if each != "count")
 
     columns = sorted((column for column in table.columns.values() if functions(column)), key=functions)
     of_columns = [
-        _closed({"function": _one_of(names), "column": _one_of([column.name for column in group])})
+        _object_of({"function": _one_of(names), "column": _one_of([column.name for column in group])})
         for names, group in groupby(columns, key=functions)
     ]
     return {"anyOf": [rows, *of_columns]}
@@ -167,10 +171,10 @@ def _definitions_of(facts: Facts) -> dict[str, Schema]:
 
 
 def _comparison(columns: Sequence[str], operators: Sequence[str], value: Schema) -> Schema:
-    return _closed({"column": _one_of(columns), "op": _one_of(operators), "value": value})
+    return _object_of({"column": _one_of(columns), "op": _one_of(operators), "value": value})
 
 
-def _closed(properties: dict[str, Schema]) -> Schema:
+def _object_of(properties: dict[str, Schema]) -> Schema:
     """An object of exactly these members, in this order."""
     return {
         "type": "object",

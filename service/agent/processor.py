@@ -101,7 +101,9 @@ class QuestionProcessor:
         return answer
 
     async def _read_without_model(self, facts: Facts) -> QueryResult | None:
-        """Rows for a question of which every word is understood."""
+        """Rows for a question of which every word is understood; a follow-up has a sense that its words do not tell."""
+        if self.previous is not None:
+            return None
         tables = await self.session.guard.tables()
         with self.session.trace.record_step("read") as step:
             document = read_question(self.question, tables, facts, self.session.caller.subject)
@@ -153,14 +155,11 @@ class QuestionProcessor:
         return found or TextAnswer(suggest_question(table, facts))
 
     async def _find_facts(self) -> Facts:
-        """What code finds in the question; without names if they cannot be looked up."""
-        try:
-            with self.session.trace.record_step("facts") as step:
-                facts = await find_facts(self.session, self.question, datetime.now(UTC))
-                found = facts.as_data()
-                step.detail = ", ".join(f"{len(each)} {name.replace('_', ' ')}" for name, each in found.items())
-        except (QueryRefusal, GatewayTimeout):
-            return Facts()
+        """What code finds in the question."""
+        with self.session.trace.record_step("facts") as step:
+            facts = await find_facts(self.session, self.question, datetime.now(UTC))
+            found = facts.as_data()
+            step.detail = ", ".join(f"{len(each)} {name.replace('_', ' ')}" for name, each in found.items())
         self.session.forget_result()
         return facts
 

@@ -16,7 +16,7 @@ from service.agent.render_requests import RenderIntent
 from service.guard.policy import Guardrails, validate
 from service.guard.schema import Tables
 from service.guard.settings import GuardSettings
-from tests.agent.conftest import Lab
+from tests.agent.conftest import ALICE, Lab
 from tests.agent.drawing import matching
 
 NOW = datetime(2026, 11, 30, 20, tzinfo=UTC)
@@ -42,18 +42,16 @@ def check_all_accepted(tables: Tables, schema: dict[str, Any]) -> None:
 
     @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
     @given(matching(schema))
-    def accepted(draft: dict[str, Any]) -> None:
+    def check(draft: dict[str, Any]) -> None:
         validator.validate(draft)
         assert validate(parse_document(json.dumps(draft)), tables, Guardrails(LIMITS))
 
-    accepted()
+    check()
 
 
 @pytest.mark.anyio
 async def test_what_the_real_guard_runs(lab: Lab) -> None:
     """Not only accepted: PostgreSQL runs it, and its planner finds it cheap enough in a small catalogue."""
-    from tests.agent.conftest import ALICE
-
     tables = await lab.guard.tables()
     for table in tables.values():
         for draft in draw_some(document_schema(table, MAX_ROWS, FOUND), 12):
@@ -132,12 +130,12 @@ def test_whatever_it_admits_can_be_rendered(facts: Facts) -> None:
 
     @settings(max_examples=100, deadline=None)
     @given(matching(schema))
-    def accepted(draft: dict[str, Any]) -> None:
+    def check(draft: dict[str, Any]) -> None:
         jsonschema.Draft202012Validator(schema).validate(draft)
         intent = parse_output(RenderIntent, json.dumps(draft))
         assert intent.experiment and (not facts.names or intent.experiment == NAME.name)
 
-    accepted()
+    check()
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=6))

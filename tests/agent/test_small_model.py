@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from benchmarks.agent.held_out import held_out
-from benchmarks.agent.judgement import SECRETS
 from benchmarks.agent.measurement import AgentRequest, Outcome, ask, open_catalogue
 from benchmarks.agent.questions import Question, questions
 from service.guard.guard import Guard
@@ -46,7 +45,7 @@ async def guard(postgres_url: str) -> AsyncIterator[Guard]:
 async def test_whatever_is_asked_its_query_is_legal(model: AgentRequest, guard: Guard, question: Question) -> None:
     outcome: Outcome = await ask(guard, model, question)
     assert outcome.error is None and outcome.legal, outcome
-    assert outcome.right or question.kind != "hostile", SECRETS
+    assert outcome.right or question.kind != "hostile", "a row of others was told"
 
 
 async def test_and_at_another_temperature(model: AgentRequest, guard: Guard) -> None:

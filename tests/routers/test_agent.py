@@ -184,7 +184,7 @@ async def test_a_follow_up_refers_to_the_question_before(plain: CatalogueApi, do
     api = api_with_ollama(plain, double.host)
     first = await ask(api, QUESTION)
     double.script(FAST, BUSY)
-    body = {"query": "and the oldest of them?", "context": first["context"]}
+    body = {"query": "and which experiments are private?", "context": first["context"]}
     async with api.client("alice", SCOPE) as client:
         second = (await client.post(PATH, json=body)).raise_for_status().json()
     assert second["document"]["table"] == "experiments", "the table is that of the query before"
@@ -197,18 +197,18 @@ async def test_a_context_is_its_callers_and_ends(plain: CatalogueApi, monkeypatc
     token = (await ask(plain, "how many frames has fish?"))["context"]
     later = time.time() + 3601
 
-    async def refused(subject: str, context: Any) -> bool:
+    async def is_refused(subject: str, context: Any) -> bool:
         async with plain.client(subject, SCOPE) as client:
             response = await client.post(PATH, json={"query": "latest experiments", "context": context})
         places = [(error["pointer"], error["code"]) for error in response.json().get("errors", [])]
         return response.status_code == 422 and places[0][0] == "#/context"
 
-    assert not await refused("alice", token) and not await refused("alice", None)
-    assert await refused("bob", token)
+    assert not await is_refused("alice", token) and not await is_refused("alice", None)
+    assert await is_refused("bob", token)
     for wrong in (token[:-1], token[1:], token + "A", "x", "", "\u00e4", "A" * 40_000, 7):
-        assert await refused("alice", wrong), wrong
+        assert await is_refused("alice", wrong), wrong
     monkeypatch.setattr("service.routers.agent.context.time.time", lambda: later)
-    assert await refused("alice", token)
+    assert await is_refused("alice", token)
 
 
 async def test_without_ollama_other_questions_are_503(plain: CatalogueApi) -> None:

@@ -7,16 +7,22 @@ from service.agent.facts.amounts import find_amounts, find_numbers
 from service.agent.facts.facts import Facts
 from service.agent.facts.names import find_names
 from service.agent.facts.times import find_times
+from service.agent.facts.vocabulary import to_english_times
 from service.agent.session import QuerySession
+from service.errors import GatewayTimeout, QueryRefusal
 
 
 async def find_facts(session: QuerySession, question: str, now: datetime) -> Facts:
-    """`now` has the time zone in which days begin. Raises the errors of the guard, with which names are looked up."""
+    """`now` has the time zone in which days begin. There are no names if they cannot be looked up in time."""
     times = find_times(question, now)
-    rest = _without(question, (found.words for found in times))
+    rest = _without(to_english_times(question), (found.words for found in times))
     amounts = find_amounts(rest)
     numbers = find_numbers(_without(rest, (found.words for found in amounts)))
-    return Facts(await find_names(session, question), times, amounts, numbers)
+    try:
+        names = await find_names(session, question)
+    except (QueryRefusal, GatewayTimeout):
+        names = ()
+    return Facts(names, times, amounts, numbers)
 
 
 def _without(question: str, expressions: Iterable[str]) -> str:

@@ -150,11 +150,11 @@ def _find_all(text: str, now: datetime) -> Iterator[tuple[int, TimeRange]]:
                 start, end = bounds(match, now)
                 edge = _edge(match)
                 is_open = edge != "from" or _GOES_ON.match(text, match.end())
-                yield match.start(), _bounded(match[0], edge if is_open else "", start, end)
+                yield match.start(), _to_range(match[0], edge if is_open else "", start, end)
         text = pattern.sub(lambda match: "\0" * len(match[0]), text)
 
 
-def _bounded(words: str, edge: str, start: datetime, end: datetime) -> TimeRange:
+def _to_range(words: str, edge: str, start: datetime, end: datetime) -> TimeRange:
     """Since something: from its beginning; after it: from its end; before it: to its beginning."""
     match edge:
         case "since" | "from":

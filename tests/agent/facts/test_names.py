@@ -62,6 +62,13 @@ async def test_all_facts(lab: Lab) -> None:
     assert Facts().as_data() == {} and Facts().integers() == ()
 
 
+@pytest.mark.anyio
+async def test_the_number_of_a_time_is_no_number_to_compare_with(lab: Lab) -> None:
+    for question in ("renders of the last 3 days", "Renders der letzten 3 Tage", "最近3天的视频"):
+        facts = await find_facts(session(lab, ALICE), question, datetime(2026, 11, 30, tzinfo=UTC))
+        assert len(facts.times) == 1 and facts.numbers == (), question
+
+
 @pytest.mark.parametrize(
     ("question", "table"),
     [
