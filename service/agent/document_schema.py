@@ -26,7 +26,9 @@ Schema = dict[str, Any]
 MAX_CONDITIONS, MAX_ALTERNATIVES, MAX_LISTED, MAX_NAMES, MAX_FIGURES, MAX_GROUPS, MAX_ORDER_KEYS = 5, 3, 8, 12, 3, 2, 2
 # The converter of llama.cpp knows these classes; what they leave out has to be escaped in JSON, or is a wildcard.
 _TEXT_CHARACTER, _PATTERN_CHARACTER = r'[^"\\\x00-\x1f\x7f]', r'[^"\\%_\x00-\x1f\x7f]'
-_FIRST_CHARACTER = r'[^"\\\x00-\x20\x7f]'
+# No white space of Unicode, which a request strips: a name of it alone would be empty.
+_WHITE_SPACE = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_FIRST_CHARACTER = rf'[^"\\{_WHITE_SPACE}]'
 _MONTHS_AND_DAYS = (
     r"(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
     r"|(0[469]|11)-(0[1-9]|[12][0-9]|30)"

@@ -1,6 +1,7 @@
 """What a grammar admits, the guard accepts; and only what exists is in it."""
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -136,6 +137,15 @@ def test_whatever_it_admits_can_be_rendered(facts: Facts) -> None:
         assert intent.experiment and (not facts.names or intent.experiment == NAME.name)
 
     check()
+
+
+def test_no_name_is_of_white_space_alone() -> None:
+    validator = jsonschema.Draft202012Validator(render_intent_schema(Facts()))
+    characters = [chr(code) for code in range(sys.maxunicode + 1) if not chr(code).strip()]
+    assert len(characters) > 25
+    for name in characters + [" \N{IDEOGRAPHIC SPACE}"]:
+        assert not validator.is_valid({"experiment": name, "fps": 1, "decimation_factor": 1}), ascii(name)
+    assert validator.is_valid({"experiment": "中 文", "fps": 1, "decimation_factor": 1})
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=6))
