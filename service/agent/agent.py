@@ -9,7 +9,15 @@ import structlog
 
 from service.agent.ollama_client import LanguageModels, ModelRole
 from service.agent.processor import QuestionProcessor
-from service.agent.session import PreviousTurn, QuerySession, RenderSuggestion, TextAnswer, Trace, TraceStep
+from service.agent.session import (
+    EstimateRender,
+    PreviousTurn,
+    QuerySession,
+    RenderSuggestion,
+    TextAnswer,
+    Trace,
+    TraceStep,
+)
 from service.agent.settings import AgentSettings
 from service.errors import GatewayTimeout, ReelmillError
 from service.guard.document import Document
@@ -47,14 +55,16 @@ class Agent:
         question: str,
         previous: PreviousTurn | None = None,
         on_step: Callable[[TraceStep], None] | None = None,
+        estimate_render: EstimateRender | None = None,
     ) -> Reply:
         """Raises ServiceUnavailable if a required model is missing, GatewayTimeout, and the errors of the guard.
 
-        `previous`: what the question may refer to. `on_step` is called after each step. The errors have the steps taken
-        so far in the extension `steps`.
+        `previous`: what the question may refer to. `on_step` is called after each step. `estimate_render`: what
+        `dry_run` says of a request; None: requests are prepared without it. The errors have the steps taken so far in
+        the extension `steps`.
         """
         deadline = asyncio.get_running_loop().time() + self._settings.timeout_s
-        session = QuerySession(self._guard, caller, Trace(on_step=on_step), self._settings.max_rows)
+        session = QuerySession(self._guard, caller, Trace(on_step=on_step), self._settings.max_rows, estimate_render)
         processor = QuestionProcessor(question, self.models, session, deadline, previous)
         try:
             finding = await self._retrieve(processor)

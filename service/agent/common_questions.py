@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 
-from service.agent import render_requests
 from service.agent.answers import NOT_UNDERSTOOD_TEXT
 from service.agent.facts.facts import Facts
 from service.agent.lookup import QUOTED_NAME, NameReference, Row, find_by_name
-from service.agent.render_requests import unknown_name_answer
+from service.agent.renders.options import find_options, find_rate
+from service.agent.renders.requests import RequestedRender, prepare_first, unknown_name_answer
 from service.agent.session import QuerySession, TextAnswer
 
 DEFAULT_LATEST_COUNT = 10
@@ -114,20 +115,7 @@ RENDER_PATTERN = re.compile(
     rf" (?:video|movie|film|clip|time-?lapse)(?: (?:of|from|for|out of))?|render(?: of| from)?) {NAME_PATTERN}",
     re.IGNORECASE,
 )
-FRAME_RATE_PATTERN = re.compile(
-    r"(?:\b(?:at|with|in|and|of) )?(?<![\w.-])(?P<fps>\d{1,9}(?:\.\d{1,9})?) ?"
-    r"(?:fps|frames per second|frames a second)\b",
-    re.IGNORECASE,
-)
-ORDINALS = {"other": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "tenth": 10}
-DECIMATION_PATTERN = re.compile(
-    r"(?:\b(?:with|using|and|keeping|keep|taking|take|use|from|of|only|just) ){0,4}\b(?:"
-    r"every (?:(?P<nth>\d{1,9})(?:st|nd|rd|th)? |(?P<word>other|second|third|fourth|fifth|tenth) )?frames?"
-    r"|one (?:frame )?(?:in|of|out of) (?P<of>\d{1,9})(?: frames)?"
-    r"|decimat(?:ion|ed|e)(?: factor)?(?: of| by)? (?P<by>\d{1,9}))\b",
-    re.IGNORECASE,
-)
-TRAILING_WORDS = frozenset({"and", "with", "at", "using", "in"})
+TRAILING_WORDS = frozenset({"and", "with", "at", "using", "in", "please", "pls", "thanks"})
 # Replaces the quoted name while the rest of the question is matched.
 PLACEHOLDER = "\ue000"
 
@@ -173,18 +161,13 @@ def _match_named(words: str, quoted: NameReference | None) -> Intent | None:
 
 
 def _match_render(words: str, quoted: NameReference | None) -> Intent | None:
-    fields: dict[str, object] = {}
-    if rate := FRAME_RATE_PATTERN.search(words):
-        fields["fps"] = float(rate["fps"])
-        words = _remove_match(words, rate)
-    if step := DECIMATION_PATTERN.search(words):
-        number = step["nth"] or step["of"] or step["by"]
-        fields["decimation_factor"] = int(number) if number else ORDINALS.get((step["word"] or "").lower(), 1)
-        words = _remove_match(words, step)
-    match = RENDER_PATTERN.fullmatch(_drop_trailing_words(words))
-    if match is None:
-        return None
-    return partial(render_requests.prepare_from_fields, name=_resolve_name(match["name"], quoted), fields=fields)
+    """Two readings: a name may have words that can also be options, as `plasma` or a date."""
+    readings = [
+        RequestedRender(_resolve_name(match["name"], quoted), options)
+        for options in (find_rate(words), find_options(words, datetime.now(UTC)))
+        if (match := RENDER_PATTERN.fullmatch(_drop_trailing_words(options.rest)))
+    ]
+    return partial(prepare_first, readings=readings) if readings else None
 
 
 def _drop_trailing_words(words: str) -> str:
@@ -193,10 +176,6 @@ def _drop_trailing_words(words: str) -> str:
     while parts and (bare := parts[-1].rstrip(",;")).lower() in TRAILING_WORDS | {""}:
         parts.pop()
     return " ".join([*parts[:-1], bare]) if parts else ""
-
-
-def _remove_match(words: str, match: "re.Match[str]") -> str:
-    return " ".join(f"{words[: match.start()]} {words[match.end() :]}".split())
 
 
 def _resolve_name(words: str, quoted: NameReference | None) -> NameReference:

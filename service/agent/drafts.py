@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from service.agent.document_schema import GROUP_ORDERS
 from service.agent.ollama_client import UnusableOutput
-from service.agent.render_requests import describe_validation_error
+from service.agent.renders.requests import describe_validation_error
 from service.errors import ReelmillError
 from service.guard.document import Document
 

@@ -13,12 +13,14 @@ from service.agent.answers import HELP_TEXT, NOT_UNDERSTOOD_TEXT, format_rows, r
 from service.agent.common_questions import match_intent, suggest_question
 from service.agent.drafts import RefusedDraft, keep_accepted, parse_document, parse_output
 from service.agent.facts.facts import Facts
+from service.agent.facts.names import without_name
 from service.agent.facts.question import find_facts
 from service.agent.facts.subjects import asks_for_video, guess_table
 from service.agent.lookup import NameReference
 from service.agent.ollama_client import LanguageModels, ModelRole, Prompt, UnusableOutput
 from service.agent.reading.reader import read_question
-from service.agent.render_requests import RenderIntent, prepare_render
+from service.agent.renders.options import find_options
+from service.agent.renders.requests import RenderIntent, RequestedRender, prepare_render, with_intent
 from service.agent.session import PreviousTurn, QuerySession, StepName, TextAnswer, TraceStep
 from service.errors import GatewayTimeout, QueryRefusal, ReelmillError
 from service.guard.document import Document
@@ -55,6 +57,8 @@ class QuestionProcessor:
             return answer
         self.session.forget_result()
         facts = await self._find_facts()
+        if (prepared := await self._prepare_without_model(facts)) is not None:
+            return prepared
         if (read := await self._read_without_model(facts)) is not None:
             return read
         if answer is not None and self.models.host is None:
@@ -99,6 +103,18 @@ class QuestionProcessor:
         except QueryRefusal:
             return None
         return answer
+
+    async def _prepare_without_model(self, facts: Facts) -> TextAnswer | None:
+        """A render of the one name that the question has letter for letter: a model would have nothing to choose."""
+        if self.previous is not None or (name := facts.only_exact_name()) is None:
+            return None
+        options = find_options(without_name(self.question, name.name), datetime.now(UTC))
+        if not asks_for_video(self.question) and (guess_table(self.question) or not options.has_rate()):
+            return None
+        self.kind = "render"
+        with self.session.trace.record_step("read") as step:
+            step.detail = name.name
+        return await prepare_render(self.session, RequestedRender(NameReference(name.id), options))
 
     async def _read_without_model(self, facts: Facts) -> QueryResult | None:
         """Rows for a question of which every word is understood; a follow-up has a sense that its words do not tell."""
@@ -166,8 +182,11 @@ class QuestionProcessor:
     async def _prepare_render(self, facts: Facts) -> TextAnswer | None:
         """Let the model write a render intent and prepare a request from it; None if two attempts fail."""
 
+        options = find_options(self.question, datetime.now(UTC))
+
         async def prepare(intent: RenderIntent) -> TextAnswer:
-            return await prepare_render(self.session, NameReference(intent.experiment), intent)
+            render = RequestedRender(NameReference(intent.experiment), with_intent(options, intent))
+            return await prepare_render(self.session, render)
 
         prompt = prompts.render_intent_prompt(self.question, facts)
         return await self._draft_with_retry("render", prompt, partial(parse_output, RenderIntent), prepare)

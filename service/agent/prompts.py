@@ -18,6 +18,8 @@ from service.ids import Subject
 
 # Limits of the rows that a prompt contains.
 MAX_SAMPLE_ROWS, MAX_SAMPLE_BYTES, MAX_CELL_CHARACTERS = 50, 6000, 200
+# Three sentences, in any language.
+MAX_ANSWER_TOKENS = 250
 
 PRODUCT_DESCRIPTION = "Reelmill is a service that turns ordered camera frames of experiments into videos."
 INJECTION_WARNING = (
@@ -29,16 +31,12 @@ CLASSIFY_PROMPT = """{product} Say what a question is about:
 video: it asks for a video to be made
 other: greetings, help, and everything else
 {data_only}"""
+# What changes comes last: a model server keeps what it has read of a prompt that begins in the same way.
 DOCUMENT_PROMPT = """{product} Write the query that answers the question, as one JSON document. It is no SQL.
 filters: conditions, all of which must hold; a column, an operator and a value. ilike compares with %text%, in any case.
 Then either columns, order_by and limit: the rows themselves. Or aggregates: figures over all rows; with group_by and
 order, one row for each group. "how many" is the aggregate count.
 {data_only}
-
-The table {table} ({description}) has the columns:
-{columns}
-
-Now it is {now}. The user's name in the columns owner and subject is {subject}.
 
 Examples, of any table:
 "how many frames of dataset fish cannot be read?" is
@@ -46,7 +44,12 @@ Examples, of any table:
 "which renders failed last?" is
 {{"table":"renders","filters":[{{"column":"status","op":"eq","value":"failed"}}],"columns":["experiment_name","error","finished_at"],"order_by":[{{"column":"finished_at","direction":"desc"}}],"limit":10}}
 "how many videos has each experiment?" is
-{{"table":"renders","filters":[],"aggregates":[{{"function":"count"}}],"group_by":["experiment_name"],"order":"largest","limit":100}}"""
+{{"table":"renders","filters":[],"aggregates":[{{"function":"count"}}],"group_by":["experiment_name"],"order":"largest","limit":100}}
+
+The table {table} ({description}) has the columns:
+{columns}
+
+Now it is {now}. The user's name in the columns owner and subject is {subject}."""
 RENDER_INTENT_PROMPT = f"""{PRODUCT_DESCRIPTION} Someone asks for a video. Write down which experiment or dataset \
 it is of (its name or id as they
 wrote it), the frames per second (30 unless they say) and the decimation_factor: keep one frame in this many (1 unless
@@ -125,12 +128,12 @@ def answer_prompt(question: str, result: QueryResult) -> Prompt:
     sample = [_escape_json(row) for row in _sample_rows(result)]
     more = ", and there are more" if result.truncated or len(sample) < len(result.rows) else ""
     rows = f"<rows>\n{chr(10).join(sample)}\n</rows>\nThese are {len(sample)} rows of {result.table}{more}."
-    return Prompt(ANSWER_PROMPT, (("user", f"{_question_turn(question)[1]}\n{rows}"),), 400)
+    return Prompt(ANSWER_PROMPT, (("user", f"{_question_turn(question)[1]}\n{rows}"),), MAX_ANSWER_TOKENS)
 
 
 def chat_prompt(question: str) -> Prompt:
     """Asks for a text without data."""
-    return Prompt(CHAT_PROMPT, (_question_turn(question),), 300)
+    return Prompt(CHAT_PROMPT, (_question_turn(question),), MAX_ANSWER_TOKENS)
 
 
 def _question_turn(question: str, facts: Facts | None = None) -> tuple[str, str]:

@@ -2,18 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from uuid import UUID
 
 from service.agent.ollama_client import UnusableOutput
 from service.errors import GatewayTimeout, QueryRefusal, ServiceUnavailable
 from service.guard.document import Document
 from service.guard.guard import Guard, QueryResult
+from service.plan.estimate import Estimate
 from service.store.database import Caller
 
+EstimateRender = Callable[[dict[str, Any]], Awaitable[Estimate]]
 StepName = Literal["common", "facts", "read", "classify", "document", "query", "render", "words"]
 StepOutcome = Literal["done", "not_found", "refused", "unusable", "timed_out", "unavailable", "failed"]
 OUTCOME_BY_ERROR: tuple[tuple[type[BaseException], StepOutcome], ...] = (
@@ -70,31 +71,33 @@ class PreviousTurn:
 
 @dataclass(frozen=True, slots=True)
 class RenderSuggestion:
-    """A prepared render request."""
+    """A prepared request: members of `POST /api/videos/generate`. `estimate`: what it would cost, if it was asked."""
 
-    experiment_id: UUID
-    dataset_id: UUID
-    decimation_factor: int
-    fps: float
+    request: dict[str, Any]
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TextAnswer:
-    """A text answer. `is_final` is False if nothing was found and a model may understand the question better."""
+    """A text answer. `is_final` is False if nothing was found and a model may understand the question better.
+    `is_unknown_name`: nothing of the name was found that the question may have."""
 
     text: str
     is_final: bool = True
+    is_unknown_name: bool = False
     suggestion: RenderSuggestion | None = None
 
 
 @dataclass(slots=True)
 class QuerySession:
-    """Runs guarded queries for one question and keeps the last document and its result."""
+    """Runs guarded queries for one question and keeps the last document and its result. `estimate_render`: what
+    `dry_run` answers; None if requests are prepared without it."""
 
     guard: Guard
     caller: Caller
     trace: Trace
     max_rows: int
+    estimate_render: EstimateRender | None = None
     document: Document | None = None
     result: QueryResult | None = None
 

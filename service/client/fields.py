@@ -261,8 +261,8 @@ class CropModel(TypedDict, total=False):
 class ScaleBarModel(TypedDict, total=False):
     """A scale bar. The experiment's `metadata.pixel_size_um` has the size of a source pixel, as shown."""
 
-    length: float
-    unit: Literal["nm", "um", "mm", "cm", "m"]
+    length: float | None
+    unit: Literal["nm", "um", "mm", "cm", "m"] | None
 
 
 class OverlayModel(TypedDict, total=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from service.client.fields import EstimateFields
 from service.client.requests import require_object
 
 if TYPE_CHECKING:
@@ -17,13 +18,16 @@ OPERATORS = {
 
 
 class Question:
-    """What was answered to a question in plain words: `answer`, the `rows` behind it, and the other fields."""
+    """What was answered to a question in plain words: `answer`, the `rows` behind it, a `suggested_render` with its
+    `estimate`, and the other fields."""
 
     def __init__(self, fields: Mapping[str, Any]) -> None:
         self.fields = dict(fields)
         self.answer: str = self.fields["answer"]
         self.rows: list[dict[str, Any]] = self.fields["rows"]
         self.suggested_render: dict[str, Any] | None = self.fields["suggested_render"]
+        estimate = self.fields.get("estimate")
+        self.estimate = EstimateFields.of(estimate) if estimate else None
 
     def __repr__(self) -> str:
         return self.answer

@@ -34,10 +34,11 @@ MIN_PIXEL_UM, MAX_PIXEL_UM = 1e-6, 1e9
 
 @dataclass(frozen=True, slots=True)
 class ScaleBarSpec:
-    """The scale bar of a request: its length in the scene, above 0 and at most 1e9."""
+    """The scale bar of a request: its length in the scene, above 0 and at most 1e9, by default in micrometres. Without
+    a length, one that suits the picture, by default in the unit that suits it."""
 
-    length: float
-    unit: Unit = "um"
+    length: float | None = None
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +116,28 @@ def scale_bar(spec: ScaleBarSpec, pixel_um: float | None, unscaled: Size, output
         raise invalid_field("#/overlay/scale_bar", detail, "no_pixel_size")
     across, down = Fraction(output[0], unscaled[0]), Fraction(output[1], unscaled[1])
     scale = across if stretched else min(across, down)
-    pixel, unit = Fraction(pixel_um).limit_denominator(10**9), MICROMETRES[spec.unit]
-    pixels = round(Fraction(spec.length).limit_denominator(10**6) * unit / pixel * scale)
+    pixel = Fraction(pixel_um).limit_denominator(10**9)
+    if spec.length is None:
+        length, name = _round_length(max(Fraction(output[0], 5), Fraction(10)) / scale * pixel, spec.unit)
+    else:
+        length, name = Fraction(spec.length).limit_denominator(10**6), spec.unit or "um"
+    pixels = round(length * MICROMETRES[name] / pixel * scale)
     longest = output[0] * 9 // 10
     if not 4 <= pixels <= longest:
-        widest = float(longest / scale * pixel / unit)
-        fits = f"from 4 to nine tenths of {output[0]}, which are {widest:.3g} {spec.unit}"
+        widest = float(longest / scale * pixel / MICROMETRES[name])
+        fits = f"from 4 to nine tenths of {output[0]}, which are {widest:.3g} {name}"
         detail = f"the bar would be {pixels} pixels long: it can be {fits}"
         raise invalid_field("#/overlay/scale_bar/length", detail, "unusable_length")
-    return ScaleBar(pixels, f"{spec.length:g} {UNIT_SYMBOLS.get(spec.unit, spec.unit)}")
+    return ScaleBar(pixels, f"{float(length):g} {UNIT_SYMBOLS.get(name, name)}")
+
+
+def _round_length(micrometres: Fraction, unit: Unit | None) -> tuple[Fraction, Unit]:
+    """The longest of 1, 2, 5, 10, 20, 50 … that is not above `micrometres`, in `unit` or the largest one of which it
+    has at least one."""
+    suited: Unit = next((each for each in reversed(MICROMETRES) if MICROMETRES[each] <= micrometres), "nm")
+    name = unit or suited
+    units = micrometres / MICROMETRES[name]
+    power = Fraction(1, 10**15)
+    while power * 10 <= units:
+        power *= 10
+    return next(step * power for step in (5, 2, 1) if step * power <= units), name

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.agent.render_requests import RenderIntent
+from service.agent.renders.requests import RenderIntent
 from service.routers.videos.request_models import VideoGenerationRequest
 from tests.agent.conftest import ALICE, BOB, CODE, FAST, WORDS, Lab
 from tests.support.doubles.ollama_double import BrokenReply, HangingReply, OllamaDouble, TextReply
@@ -164,8 +164,13 @@ async def test_a_wish_for_a_video_is_prepared(lab: Lab, models: OllamaDouble) ->
     models.script(FAST, {"kind": "video"})
     models.script(CODE, {"experiment": "fish", "fps": 25, "decimation_factor": 4})
     reply = await lab.ask(models.host, "I would love to watch the fish, quickly, in PAL")
-    assert reply.suggestion is not None and str(reply.suggestion.experiment_id) == lab.ids["alice fish"]
-    assert (reply.suggestion.fps, reply.suggestion.decimation_factor) == (25.0, 4) and "not started" in reply.answer
+    assert reply.suggestion is not None and reply.suggestion.request == {
+        "experiment_id": lab.ids["alice fish"],
+        "dataset_id": lab.ids["alice fish camera"],
+        "fps": 25.0,
+        "decimation_factor": 4,
+    }
+    assert "not started" in reply.answer
     assert [name for name, _ in outcomes(reply) if name in ("classify", "document", "render")] == ["classify", "render"]
 
 
@@ -173,7 +178,24 @@ async def test_an_impossible_wish_is_repaired(lab: Lab, models: OllamaDouble, ro
     rogue.script(FAST, {"kind": "video"})
     rogue.script(CODE, {"experiment": "fish", "fps": 0}, {"experiment": "fish"})
     reply = await lab.ask(rogue.host, "I would love to watch the fish")
-    assert reply.suggestion is not None and (reply.suggestion.fps, reply.suggestion.decimation_factor) == (30.0, 1)
+    assert reply.suggestion is not None
+    assert (reply.suggestion.request["fps"], reply.suggestion.request["decimation_factor"]) == (30.0, 1)
+
+
+async def test_what_code_reads_no_model_can_change(lab: Lab, models: OllamaDouble) -> None:
+    models.script(CODE, {"experiment": "fish", "fps": 25, "decimation_factor": 4})
+    models.script(FAST, {"kind": "video"})
+    reply = await lab.ask(models.host, "I would love to watch the fishes in 30 seconds, half size")
+    assert reply.suggestion is not None
+    request = {name: value for name, value in reply.suggestion.request.items() if not name.endswith("_id")}
+    assert request == {"duration_seconds": 30.0, "scale": 0.5, "decimation_factor": 4}
+
+
+async def test_one_name_leaves_a_model_nothing_to_choose(lab: Lab, models: OllamaDouble) -> None:
+    reply = await lab.ask(models.host, "I want a nice clip, the first 10 frames of 'Plant 3', lossless")
+    assert reply.models == {} and reply.suggestion is not None
+    assert reply.suggestion.request["frames"] == {"stop": 10} and reply.suggestion.request["codec"] == "ffv1"
+    assert '"the first 10 frames"' in reply.answer
 
 
 def test_wishes_have_the_bounds_of_the_route() -> None:

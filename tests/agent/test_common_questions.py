@@ -5,7 +5,7 @@ import pytest
 from service.errors import ServiceUnavailable
 from service.ids import Subject
 from service.store.database import Caller
-from tests.agent.conftest import ALICE, BOB, Lab
+from tests.agent.conftest import ALICE, BOB, Lab, add_named
 
 pytestmark = pytest.mark.anyio
 
@@ -61,9 +61,12 @@ async def test_datasets(lab: Lab) -> None:
 async def test_a_render_is_prepared(lab: Lab) -> None:
     reply = await lab.ask(None, "make a video of fish with every 5th frame at 24 fps")
     assert reply.suggestion is not None and reply.answer.startswith("Prepared, but not started: dataset camera")
-    assert str(reply.suggestion.experiment_id) == lab.ids["alice fish"]
-    assert str(reply.suggestion.dataset_id) == lab.ids["alice fish camera"]
-    assert (reply.suggestion.decimation_factor, reply.suggestion.fps) == (5, 24.0)
+    assert reply.suggestion.request == {
+        "experiment_id": lab.ids["alice fish"],
+        "dataset_id": lab.ids["alice fish camera"],
+        "decimation_factor": 5,
+        "fps": 24.0,
+    }
     assert "about 3 frames" in reply.answer
     several = await lab.ask(None, "render 'Plant 3'")
     assert several.suggestion is not None and "there are also camera" in several.answer
@@ -82,6 +85,21 @@ async def test_a_render_is_prepared(lab: Lab) -> None:
 async def test_a_render_that_cannot_be(lab: Lab, question: str, says: str) -> None:
     reply = await lab.ask(None, question)
     assert reply.suggestion is None and says in reply.answer
+
+
+async def test_a_name_may_have_the_words_of_options(lab: Lab) -> None:
+    async with lab.database.service_transaction() as connection:
+        lab.ids.update(await add_named(connection, "alice", "run of 2026-11-30 in plasma", 3))
+    reply = await lab.ask(None, "render run of 2026-11-30 in plasma at 10 fps")
+    assert reply.suggestion is not None
+    assert reply.suggestion.request["experiment_id"] == lab.ids["alice run of 2026-11-30 in plasma"]
+    assert reply.suggestion.request.keys() == {"experiment_id", "dataset_id", "decimation_factor", "fps"}
+
+
+async def test_the_last_frames_are_counted_from_the_end(lab: Lab) -> None:
+    for question, start in (("the last 4 frames of fish", 8), ("the last 4,000 frames of fish", 0)):
+        reply = await lab.ask(None, f"render {question}")
+        assert reply.suggestion is not None and reply.suggestion.request["frames"] == {"start": start}
 
 
 async def test_other_questions_need_models(lab: Lab) -> None:

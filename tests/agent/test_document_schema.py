@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from service.agent.document_schema import document_schema, render_intent_schema
 from service.agent.drafts import keep_accepted, parse_document, parse_output
 from service.agent.facts.facts import Amount, Facts, FoundName, TimeRange
-from service.agent.render_requests import RenderIntent
+from service.agent.renders.requests import RenderIntent
 from service.guard.policy import Guardrails, validate
 from service.guard.schema import Tables
 from service.guard.settings import GuardSettings
@@ -143,7 +143,7 @@ def test_no_name_is_of_white_space_alone() -> None:
     validator = jsonschema.Draft202012Validator(render_intent_schema(Facts()))
     characters = [chr(code) for code in range(sys.maxunicode + 1) if not chr(code).strip()]
     assert len(characters) > 25
-    for name in characters + [" \N{IDEOGRAPHIC SPACE}"]:
+    for name in [*characters, " \N{IDEOGRAPHIC SPACE}"]:
         assert not validator.is_valid({"experiment": name, "fps": 1, "decimation_factor": 1}), ascii(name)
     assert validator.is_valid({"experiment": "中 文", "fps": 1, "decimation_factor": 1})
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from service.agent.common_questions import match_intent
 from service.agent.lookup import NameReference
+from service.agent.renders.requests import RequestedRender
 
 PLAIN_NAME = st.from_regex(r"[A-Za-z][A-Za-z0-9_%\\.-]{0,20}[A-Za-z0-9]", fullmatch=True).filter(
     lambda name: name.lower() not in {"the", "my", "in", "at", "me", "an"}
@@ -18,6 +19,12 @@ PLAIN_NAME = st.from_regex(r"[A-Za-z][A-Za-z0-9_%\\.-]{0,20}[A-Za-z0-9]", fullma
 def matched_intent(question: str) -> tuple[str, dict[str, Any]] | None:
     found = match_intent(question)
     return None if found is None else (found.func.__name__, found.keywords)  # type: ignore[attr-defined]
+
+
+def matched_render(question: str) -> tuple[str, RequestedRender]:
+    """The last reading, with all its options."""
+    name, given = matched_intent(question) or ("", {})
+    return name, given["readings"][-1]
 
 
 @pytest.mark.parametrize(
@@ -87,15 +94,14 @@ def test_datasets(question: str) -> None:
     ],
 )
 def test_render(question: str, fields: dict[str, Any]) -> None:
-    name, given = matched_intent(question) or ("", {})
-    assert (name, given["name"].candidates[-1], given["fields"]) == ("prepare_from_fields", "fish", fields)
+    name, render = matched_render(question)
+    assert (name, render.name.candidates[-1], render.options.fields) == ("prepare_first", "fish", fields)
 
 
 def test_a_quoted_name_may_hold_anything() -> None:
-    _, given = matched_intent('make a video of "at 30 fps, every 4th frame" at 24 fps') or ("", {})
-    assert given["name"] == NameReference("at 30 fps, every 4th frame", is_quoted=True) and given["fields"] == {
-        "fps": 24.0
-    }
+    _, render = matched_render('make a video of "at 30 fps, every 4th frame" at 24 fps')
+    assert render.name == NameReference("at 30 fps, every 4th frame", is_quoted=True)
+    assert render.options.fields == {"fps": 24.0}
 
 
 @pytest.mark.parametrize(
@@ -127,20 +133,16 @@ def test_any_text_is_looked_at(text: str) -> None:
 def test_names_and_figures_come_through(name: str, fps: int, step: int) -> None:
     for question in (f"how many frames has {name}", f"list datasets of {name}", f"number of frames in {name}?"):
         assert (matched_intent(question) or ("", {}))[1]["name"].text == name
-    _, given = matched_intent(f"make a video of '{name}' with every {step}th frame at {fps} fps") or ("", {})
-    assert given == {
-        "name": NameReference(name, is_quoted=True),
-        "fields": {"fps": float(fps), "decimation_factor": step},
-    }
+    _, render = matched_render(f"make a video of '{name}' with every {step}th frame at {fps} fps")
+    assert render.name == NameReference(name, is_quoted=True)
+    assert render.options.fields == {"fps": float(fps), "decimation_factor": step}
 
 
 @pytest.mark.parametrize("rest", [", with", " and , using;", ",;,;,; in", "," * 40, "; at at at ,,,"])
 def test_what_is_left_at_the_end_of_a_sentence_is_dropped(rest: str) -> None:
-    name, given = matched_intent(f"render fish{rest}") or ("", {})
-    assert name == "prepare_from_fields" and given["name"].text == "fish"
+    assert matched_render(f"render fish{rest}")[1].name.text == "fish"
 
 
 def test_many_separators_take_no_time() -> None:
     """They took exponential time: 40 of them, the rest of the day."""
-    name, given = matched_intent(f"render fish{',' * 40}x") or ("", {})
-    assert name == "prepare_from_fields" and given["name"].text.startswith("fish,")
+    assert matched_render(f"render fish{',' * 40}x")[1].name.text.startswith("fish,")

@@ -14,7 +14,7 @@ from service.agent.drafts import describe_refusal, parse_document, parse_output
 from service.agent.facts.facts import Facts
 from service.agent.ollama_client import UnusableOutput
 from service.agent.prompts import Asker, document_prompt
-from service.agent.render_requests import RenderIntent
+from service.agent.renders.requests import RenderIntent
 from service.errors import FieldProblem, QueryRefusal
 from service.guard.policy import Guardrails, validate
 from service.guard.settings import GuardSettings

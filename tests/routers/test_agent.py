@@ -68,7 +68,17 @@ async def ask(api: CatalogueApi, query: str, subject: str = "alice", status: int
 
 async def test_a_common_question_without_ollama(plain: CatalogueApi) -> None:
     answer = await ask(plain, "how many frames has fish?")
-    assert set(answer) == {"answer", "document", "rows", "truncated", "models", "steps", "suggested_render", "context"}
+    assert set(answer) == {
+        "answer",
+        "document",
+        "rows",
+        "truncated",
+        "models",
+        "steps",
+        "suggested_render",
+        "estimate",
+        "context",
+    }
     assert (
         answer["answer"] == "fish: 12 frames (dataset camera of fish: 12)." and answer["rows"][0]["frame_count"] == 12
     )

@@ -44,6 +44,15 @@ class Facts:
     amounts: tuple[Amount, ...] = ()
     numbers: tuple[int, ...] = ()
 
+    def only_exact_name(self) -> FoundName | None:
+        """The one that the question has, or the dataset beside its experiment."""
+        exact = [found for found in self.names if found.is_exact]
+        datasets = [found for found in exact if found.kind == "dataset"]
+        owners = {found.experiment for found in datasets}
+        if len(datasets) == 1 and all(found.name in owners for found in exact if found.kind == "experiment"):
+            return datasets[0]
+        return exact[0] if len(exact) == 1 else None
+
     def moments(self) -> tuple[str, ...]:
         """The bounds of all times, as the columns are compared with them."""
         bounds = (bound for found in self.times for bound in (found.start, found.end) if bound is not None)

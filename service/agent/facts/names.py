@@ -41,6 +41,12 @@ async def find_names(session: QuerySession, question: str) -> tuple[FoundName, .
     )
 
 
+def without_name(question: str, name: str) -> str:
+    """The question without the words of a name, whatever is between them."""
+    words = r"[\W_]+".join(map(re.escape, _WORD.findall(name)))
+    return re.sub(rf"(?<!\w){words}(?!\w)", " ", question, flags=re.IGNORECASE) if words else question
+
+
 def _resembling(candidates: list[FoundName], question: str) -> tuple[FoundName, ...]:
     told = [each for each in candidates if not _is_common(each.name)]
     scored = sorted(((_likeness(each.name, question), each) for each in told), key=lambda pair: -pair[0])

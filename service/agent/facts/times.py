@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from service.agent.facts.facts import TimeRange
+from service.agent.facts.hours import FoundTime, narrow_to_hours
 from service.agent.facts.vocabulary import to_english_times
 
 Match = re.Match[str]
@@ -139,18 +140,19 @@ _GOES_ON = re.compile(" (?:on|to|until)")
 
 def find_times(question: str, now: datetime) -> tuple[TimeRange, ...]:
     """The times that the question names, in its order. `now` has the time zone in which days begin."""
-    found = sorted(_find_all(to_english_times(question), now), key=lambda each: each[0])
-    return tuple(each for _, each in found)[:MAX_RANGES]
+    text = to_english_times(question)
+    found = narrow_to_hours(text, sorted(_find_all(text, now), key=lambda each: each.place), now)
+    return tuple(each.range for each in found)[:MAX_RANGES]
 
 
-def _find_all(text: str, now: datetime) -> Iterator[tuple[int, TimeRange]]:
+def _find_all(text: str, now: datetime) -> Iterator[FoundTime]:
     for pattern, (_, bounds) in zip(_PATTERNS, RULES, strict=True):
         for match in pattern.finditer(text):
             with suppress(ValueError, OverflowError):  # the 31st of February is no time
                 start, end = bounds(match, now)
                 edge = _edge(match)
                 is_open = edge != "from" or _GOES_ON.match(text, match.end())
-                yield match.start(), _to_range(match[0], edge if is_open else "", start, end)
+                yield FoundTime(match.start(), _to_range(match[0], edge if is_open else "", start, end))
         text = pattern.sub(lambda match: "\0" * len(match[0]), text)
 
 

@@ -6,7 +6,7 @@ import re
 EXPRESSIONS: dict[str, str] = {
     "day before yesterday": r"vorgestern|avant-hier|anteayer|antes de ayer|前天",
     "last night": r"letzte nacht|gestern nacht|(?:la )?nuit dernière|cette nuit|anoche|昨晚|昨天晚上",
-    "yesterday": r"gestern|hier(?= (?:soir|matin)|[?.,!]|$)|ayer|昨天|昨日",
+    "yesterday": r"gestern|hier(?= (?:soir|matin|(?:de|entre|après|avant) \d)|[?.,!]|$)|ayer|昨天|昨日",
     "this morning": r"heute (?:morgen|früh|vormittag)|ce matin|esta mañana|今天早上|今早",
     "this afternoon": r"heute nachmittag|cet après-midi|esta tarde|今天下午",
     "tonight": r"heute abend|ce soir|esta noche|今晚",

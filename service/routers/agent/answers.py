@@ -1,6 +1,5 @@
 """The question and the answer of `POST /api/agent/query`."""
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
@@ -10,6 +9,7 @@ from service.agent.ollama_client import ModelRole
 from service.agent.session import StepName, StepOutcome
 from service.guard.document import Document
 from service.routers.http.fields import RequestModel, StorableText
+from service.routers.videos.models import EstimateModel
 from service.routers.videos.request_models import VideoGenerationRequest
 
 MAX_CONTEXT = 32_768
@@ -65,6 +65,7 @@ class AgentAnswer(BaseModel):
                         },
                     ],
                     "suggested_render": None,
+                    "estimate": None,
                     "context": None,
                 }
             ]
@@ -81,6 +82,7 @@ class AgentAnswer(BaseModel):
     suggested_render: Annotated[VideoGenerationRequest | None, SET_FIELDS_ONLY] = Field(
         description="a prepared request for `POST /api/videos/generate`; no render was started"
     )
+    estimate: EstimateModel | None = Field(description="what `suggested_render` would cost, as `dry_run` says")
     context: str | None = Field(
         description="send it with a question that refers to this one, within an hour; null if no query ran"
     )
@@ -96,5 +98,6 @@ class AgentAnswer(BaseModel):
             models=reply.models,
             steps=[AgentStep.model_validate(step) for step in reply.steps],
             context=context,
-            suggested_render=VideoGenerationRequest.model_validate(asdict(suggestion)) if suggestion else None,
+            suggested_render=VideoGenerationRequest.model_validate(suggestion.request) if suggestion else None,
+            estimate=EstimateModel(**suggestion.estimate.to_json()) if suggestion and suggestion.estimate else None,
         )

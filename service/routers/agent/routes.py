@@ -6,19 +6,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, format_sse_event
+from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.types import Scope
 
 from service.agent.agent import Agent
 from service.agent.session import TraceStep
+from service.plan.estimate import Estimate
 from service.routers.agent.answers import AgentAnswer, AgentQuestion, AgentStep
 from service.routers.agent.context import read_context, sign_context
 from service.routers.http.content_negotiation import EVENT_STREAM, prefers_events
-from service.routers.http.dependencies import CallerDep, require_scope
-from service.routers.http.exception_mapping import to_problem_error
+from service.routers.http.dependencies import CallerDep, ResourcesDep, require_scope
+from service.routers.http.exception_mapping import invalid_request, to_problem_error
 from service.routers.http.problems import error_responses, problem_document
 from service.routers.http.signing import SignerDep
+from service.routers.videos.generate import Submitter
+from service.routers.videos.request_models import VideoGenerationRequest
 
 OnStep = Callable[[TraceStep], None]
 router = APIRouter(prefix="/api/agent", tags=["agent"])
@@ -41,6 +46,7 @@ async def ask_agent(
     question: AgentQuestion,
     request: Request,
     caller: CallerDep,
+    resources: ResourcesDep,
     agent: Annotated[Agent, Depends(get_agent)],
     signer: SignerDep,
 ) -> AgentAnswer | Response:
@@ -50,13 +56,25 @@ async def ask_agent(
     it was taken, and the last event is `answer` or `problem`."""
     previous = read_context(signer, caller.subject, question.context)
 
+    async def estimate_render(request: dict[str, Any]) -> Estimate:
+        return await Submitter(resources, caller).estimate(_validate(request))
+
     async def ask(on_step: OnStep | None = None) -> AgentAnswer:
-        reply = await agent.ask(caller, question.query, previous, on_step)
+        reply = await agent.ask(caller, question.query, previous, on_step, estimate_render)
         return AgentAnswer.from_reply(reply, sign_context(signer, caller.subject, question.query, reply))
 
     if prefers_events(request):
         return EventSourceResponse(stream_answer(ask, request.scope))
     return await ask()
+
+
+def _validate(request: dict[str, Any]) -> VideoGenerationRequest:
+    """Raises InvalidRequest, as the body of a request does."""
+    try:
+        return VideoGenerationRequest.model_validate(request)
+    except ValidationError as error:
+        located = [finding | {"loc": ("body", *finding["loc"])} for finding in error.errors(include_url=False)]
+        raise invalid_request(RequestValidationError(located, body=request)) from error
 
 
 async def stream_answer(ask: Callable[[OnStep], Awaitable[AgentAnswer]], scope: Scope) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Header, Response
 from sqlalchemy import RowMapping
 
 from service.errors import InvalidRequest, invalid_field
+from service.plan.estimate import Estimate
 from service.plan.requests.planning import RenderPlan, plan
 from service.routers.http.dependencies import CallerDep, Resources, ResourcesDep, require_scope
 from service.routers.http.fields import StorableText
@@ -71,7 +72,14 @@ class Submitter:
     async def submit(self, body: VideoGenerationRequest, idempotency_key: str | None) -> JobAccepted | DryRun:
         """Plan the render and queue it, each in transactions of its own. Raises what the API answers alone, too."""
         submission = await self.prepare(body, idempotency_key)
-        return await self._estimate(submission.plan) if body.dry_run else await self._queue(submission)
+        if not body.dry_run:
+            return await self._queue(submission)
+        estimate = await self._estimate(submission.plan)
+        return DryRun(estimate=EstimateModel(**estimate.to_json()), plan=submission.plan.stages)
+
+    async def estimate(self, body: VideoGenerationRequest) -> Estimate:
+        """What a dry run answers. Raises what `prepare` does."""
+        return await self._estimate((await self.prepare(body)).plan)
 
     async def merge(self, body: VideoGenerationRequest) -> VideoGenerationRequest:
         """The request with what its preset says of what it does not set. Raises InvalidRequest."""
@@ -115,11 +123,10 @@ class Submitter:
             self._presets[reference] = preset
         return preset
 
-    async def _estimate(self, render_plan: RenderPlan) -> DryRun:
+    async def _estimate(self, render_plan: RenderPlan) -> Estimate:
         async with self.resources.database.service_transaction() as connection:
             await require_planned_sources(connection, render_plan, self.resources.sources)
-            estimate = await estimate_render(connection, render_plan)
-        return DryRun(estimate=EstimateModel(**estimate.to_json()), plan=render_plan.stages)
+            return await estimate_render(connection, render_plan)
 
     async def _queue(self, submission: RenderSubmission) -> JobAccepted:
         async with self.resources.database.service_transaction() as connection:

@@ -90,8 +90,16 @@ EXAMPLE_OVERLAY: dict[str, JsonValue] = {
 class ScaleBarModel(RequestModel):
     """A scale bar. The experiment's `metadata.pixel_size_um` has the size of a source pixel, as shown."""
 
-    length: float = Field(gt=0, le=1e9, description="length of the bar, in `unit`", examples=[100])
-    unit: Unit = Field("um", description="unit of the length; um is written µm")
+    length: float | None = Field(
+        None,
+        gt=0,
+        le=1e9,
+        description="length of the bar, in `unit`; unset: a round length of about a fifth of the width",
+        examples=[100],
+    )
+    unit: Unit | None = Field(
+        None, description="unit of the length, written beside it; unset: um, or what suits a bar without a length"
+    )
 
 
 class OverlayModel(RequestModel):

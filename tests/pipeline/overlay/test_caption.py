@@ -3,7 +3,7 @@
 import io
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 import av
@@ -242,6 +242,36 @@ def test_the_length_of_a_scale_bar(size: tuple[int, int], mismatch: Any, pixels:
         with pytest.raises(InvalidRequest) as caught:
             bar_of(length, "um")
         assert caught.value.errors[0].pointer == "#/overlay/scale_bar/length"
+
+
+@pytest.mark.parametrize(
+    ("width", "pixel_um", "label", "pixels"),
+    [
+        (640, 2.5, "200 µm", 80),  # a fifth of the width is 320 µm
+        (640, 0.01, "1 µm", 100),
+        (640, 0.001, "100 nm", 100),
+        (1920, 50, "1 cm", 200),
+        (1920, 1_000_000, "200 m", 200),
+        (320, 2.5, "200 µm", 40),
+        (16, 2.5, "1 mm", 10),  # ten pixels at least, of a picture made so small
+    ],
+)
+def test_a_scale_bar_without_a_length_suits_the_picture(width: int, pixel_um: float, label: str, pixels: int) -> None:
+    source = (640, 480) if width <= 640 else (width, 1080)
+    size = (width, source[1] * width // source[0])
+    bar = scale_bar(ScaleBarSpec(), pixel_um, source, size, stretched=False)
+    assert (bar.label, bar.pixels) == (label, pixels)
+
+
+def test_a_scale_bar_without_a_length_in_a_chosen_unit() -> None:
+    bar = scale_bar(ScaleBarSpec(unit="mm"), 2.5, (640, 480), (640, 480), stretched=False)
+    assert (bar.label, bar.pixels) == ("0.2 mm", 80)
+
+
+@given(st.integers(12, 16_384), st.floats(1e-6, 1e9), st.integers(12, 65_535), st.sampled_from([None, *get_args(Unit)]))
+def test_such_a_bar_always_fits(width: int, pixel_um: float, source: int, unit: Unit | None) -> None:
+    bar = scale_bar(ScaleBarSpec(unit=unit), pixel_um, (source, source), (width, width), stretched=False)
+    assert 4 <= bar.pixels <= max(width // 5, 10) + 1
 
 
 def test_text_that_cannot_be_drawn_is_refused_by_place_not_by_quoting_it() -> None:

@@ -88,7 +88,7 @@ WRONG_OPTIONS: list[tuple[Any, str]] = [
     ({"fps": 0}, "#/options/fps"),
     ({"codec": "vp9"}, "#/options/codec"),
     ({"tone": {"gamma": 0}}, "#/options/tone/gamma"),
-    ({"overlay": {"scale_bar": {"unit": "mm"}}}, "#/options/overlay/scale_bar/length"),
+    ({"overlay": {"scale_bar": {"length": 0}}}, "#/options/overlay/scale_bar/length"),
     ({"outputs": ["gif"]}, "#/options/outputs/0"),
     ({"background": "no colour"}, "#/options/background"),
     ({"experiment_id": str(uuid4())}, "#/options/experiment_id"),

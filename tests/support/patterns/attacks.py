@@ -129,8 +129,9 @@ def _class_source(members: Any) -> str:
 
 
 # The smallest sizes are for patterns that grow exponentially: 2^22 steps take a tenth of a second.
-SCREENING_SIZES = (22, 26, 64, 512, 1024, 2048, 4096)
-SCREEN_S, SCREEN_LIMIT_S = 0.0015, 0.05
+SCREENING_SIZES = (22, 26, 64, 512, 1024, 4096)
+# From the last but one of them to the last, a linear pattern takes four times as long.
+SCREEN_S, SCREEN_GROWTH, SCREEN_LIMIT_S = 0.0015, 4.4, 0.05
 JUDGED_SIZES, MAX_GROWTH, LIMIT_S, NOISE_S = (4096, 16_384, 65_536), 6.0, 0.5, 0.002
 # So much CPU time is no noise: one run says it.
 SURELY_SLOW_S = 1.0
@@ -140,16 +141,16 @@ def find_slow_attack(pattern: "re.Pattern[Any]", method: str) -> str | None:
     """The attack on which the pattern takes more than linear time, with its figures; None if there is none."""
     worst: tuple[float, Attack] | None = None
     for attack in attacks(pattern):
-        seconds = 0.0
+        before = seconds = 0.0
         for size in SCREENING_SIZES:
-            seconds = _least_seconds(pattern, method, attack.text(size), 1)
+            before, seconds = seconds, _least_seconds(pattern, method, attack.text(size), 1)
             if seconds > SCREEN_LIMIT_S:
                 seconds = _least_seconds(pattern, method, attack.text(size), 2)
             if seconds > SCREEN_LIMIT_S:
                 return f"{attack}: {seconds:.3f} s for {size} characters"
         if worst is None or seconds > worst[0]:
             worst = seconds, attack
-        if seconds > SCREEN_S and (slow := _judge(pattern, method, attack)):
+        if seconds > max(SCREEN_S, SCREEN_GROWTH * before) and (slow := _judge(pattern, method, attack)):
             return slow
     return _judge(pattern, method, worst[1]) if worst else None
 

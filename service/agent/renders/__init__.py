@@ -1,0 +1,1 @@
+"""Renders in words: what a question asks of a video, and the request that is prepared from it, never sent."""
