@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -130,6 +131,14 @@ def match_intent(question: str) -> Intent | None:
     if quoted:
         words = f"{words[: quoted.start()]}{PLACEHOLDER}{words[quoted.end() :]}"
     return _match_general(words) or _match_named(words, name) or _match_render(words, name)
+
+
+def with_name(intent: Intent, name: NameReference) -> Intent:
+    """The same question about another name. Of several readings, the last one: names are not misspelt as options."""
+    assert isinstance(intent, partial)
+    if readings := intent.keywords.get("readings"):
+        return partial(intent.func, readings=[replace(readings[-1], name=name)])
+    return partial(intent.func, **intent.keywords | {"name": name})
 
 
 def suggest_question(table: str, facts: Facts) -> str:

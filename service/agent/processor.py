@@ -3,16 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
 from service.agent import prompts
 from service.agent.answers import HELP_TEXT, NOT_UNDERSTOOD_TEXT, format_rows, require_text
-from service.agent.common_questions import match_intent, suggest_question
+from service.agent.common_questions import Intent, match_intent, suggest_question, with_name
 from service.agent.drafts import RefusedDraft, keep_accepted, parse_document, parse_output
-from service.agent.facts.facts import Facts
+from service.agent.facts.facts import Facts, FoundName
 from service.agent.facts.names import without_name
 from service.agent.facts.question import find_facts
 from service.agent.facts.subjects import asks_for_video, guess_table
@@ -52,11 +52,16 @@ class QuestionProcessor:
 
     async def retrieve(self) -> TextAnswer | QueryResult | None:
         """A text answer, rows that need a text, or None if the question is not about data."""
-        answer = await self._answer_common_question()
-        if answer is not None and answer.is_final:
+        intent = match_intent(self.question)
+        answer = await self._answer_common_question(intent) if intent else None
+        if answer is not None and answer.is_final and not answer.is_unknown_name:
             return answer
         self.session.forget_result()
         facts = await self._find_facts()
+        if answer is not None and intent is not None and (name := facts.only_resembling_name()):
+            return await self._answer_about(intent, name) or answer
+        if answer is not None and answer.is_final:
+            return answer
         if (prepared := await self._prepare_without_model(facts)) is not None:
             return prepared
         if (read := await self._read_without_model(facts)) is not None:
@@ -91,10 +96,13 @@ class QuestionProcessor:
         except (ReelmillError, UnusableOutput):
             return format_rows(finding)
 
-    async def _answer_common_question(self) -> TextAnswer | None:
-        intent = match_intent(self.question)
-        if intent is None:
-            return None
+    async def _answer_about(self, intent: Intent, name: FoundName) -> TextAnswer | None:
+        """A common question about a name that is misspelt in it."""
+        answer = await self._answer_common_question(with_name(intent, NameReference(name.id)))
+        text = f"Nothing has the name that you gave; {name.name} is like it."
+        return answer and replace(answer, text=f"{text} {answer.text}")
+
+    async def _answer_common_question(self, intent: Intent) -> TextAnswer | None:
         self.kind = "common"
         try:
             with self.session.trace.record_step("common") as step:

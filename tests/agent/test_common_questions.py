@@ -96,6 +96,24 @@ async def test_a_name_may_have_the_words_of_options(lab: Lab) -> None:
     assert reply.suggestion.request.keys() == {"experiment_id", "dataset_id", "decimation_factor", "fps"}
 
 
+async def test_a_misspelt_name_is_understood_and_said(lab: Lab) -> None:
+    said = "Nothing has the name that you gave; Plant 3 is like it. "
+    assert (await answer_text(lab, "how many frames has Plnt 3?")).startswith(said + "Plant 3: 25 frames")
+    assert (await answer_text(lab, "datasets of 'Plnat 3'")).startswith(said + "2 datasets: late")
+    reply = await lab.ask(None, "render plamt 3 in 5 seconds, half size")
+    assert reply.answer.startswith(said + "Prepared") and reply.suggestion is not None
+    assert reply.suggestion.request["scale"] == 0.5
+    assert reply.suggestion.request["experiment_id"] == lab.ids["alice Plant 3"]
+
+
+async def test_a_name_of_others_is_not_found_by_mistakes(lab: Lab) -> None:
+    """secret is bob's: alice learns of nothing that is like it."""
+    reply = await lab.ask(None, "how many frames has secrte?")
+    assert reply.answer == "There is no experiment or dataset named secrte that you may see." and not reply.rows
+    bobs = await lab.ask(None, "how many frames has secrte?", BOB)
+    assert "secret is like it" in bobs.answer
+
+
 async def test_the_last_frames_are_counted_from_the_end(lab: Lab) -> None:
     for question, start in (("the last 4 frames of fish", 8), ("the last 4,000 frames of fish", 0)):
         reply = await lab.ask(None, f"render {question}")

@@ -53,6 +53,13 @@ class Facts:
             return datasets[0]
         return exact[0] if len(exact) == 1 else None
 
+    def only_resembling_name(self) -> FoundName | None:
+        """The one that words of the question resemble, if it has none letter for letter. An experiment counts, and not
+        its datasets of much the same name."""
+        experiments = [found for found in self.names if found.kind == "experiment"]
+        found = experiments or list(self.names)
+        return found[0] if len(found) == 1 and not any(each.is_exact for each in self.names) else None
+
     def moments(self) -> tuple[str, ...]:
         """The bounds of all times, as the columns are compared with them."""
         bounds = (bound for found in self.times for bound in (found.start, found.end) if bound is not None)
