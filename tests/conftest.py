@@ -28,7 +28,17 @@ hypothesis.settings.register_profile("fast", deadline=None, max_examples=20)
 # What makes a test one of the `servers` or `slow` tests, which `make test-fast` leaves out.
 SERVER_FIXTURES = {"postgres_url", "service"}
 SERVER_PATHS = ("commands", "embedded", "end_to_end", "faults", "pipeline/test_colour_in_chromium.py")
-LONGEST_PATHS = ("faults", "end_to_end", "benchmarks", "jobs", "embedded", "commands")
+LONGEST_PATHS = (
+    "faults",
+    "agent/test_small_model.py",
+    "end_to_end",
+    "benchmarks",
+    "studio",
+    "jobs",
+    "embedded",
+    "commands",
+    "worker",
+)
 SLOW_PATHS = (
     "agent/test_injection.py",
     "architecture/test_environment.py",

@@ -1,6 +1,7 @@
 """What changes in a few pixels from one frame to the next is in the video at its frame: encoders like to skip it."""
 
 import io
+from functools import cache
 
 import av
 import numpy as np
@@ -36,24 +37,29 @@ def test_a_small_light_that_blinks_is_seen_blinking(codec: Codec, effort: Effort
 @pytest.mark.parametrize(("codec", "effort", "size"), SCREENS)
 def test_letters_and_lines_of_a_screen_are_in_their_frame(codec: Codec, effort: Effort, size: tuple[int, int]) -> None:
     """Text that scrolls, a curve that grows and a pointer that moves, at both ends of the upper scale of quality."""
-    height = size[1]
-    sources = [picture[..., ::-1] for picture in pictures("screen", 24, size)]
-    luma = [lossless.to_ndarray()[:height] for lossless in decoded(sources, "ffv1", "balanced", 100, size)]
+    frames, luma = screen(size)
     for quality in (70, 90):
-        shown = decoded(sources, codec, effort, quality, size)
-        differences = [np.abs(a.to_ndarray()[:height].astype(int) - b) for a, b in zip(shown, luma, strict=True)]
+        shown = decoded(frames, codec, effort, quality, size)
+        differences = [np.abs(a.to_ndarray()[: size[1]].astype(int) - b) for a, b in zip(shown, luma, strict=True)]
         off = [int((difference > FAR_OFF).sum()) for difference in differences]
         assert max(off) <= A_FEW, (quality, off)
 
 
+@cache
+def screen(size: tuple[int, int]) -> "tuple[list[bytes | None], list[np.ndarray[tuple[int, int], np.dtype[np.uint8]]]]":
+    """The frames, and their luma as a lossless video has it."""
+    sources = [picture[..., ::-1] for picture in pictures("screen", 24, size)]
+    frames: list[bytes | None] = [media.png(np.ascontiguousarray(source)) for source in sources]
+    return frames, [each.to_ndarray()[: size[1]] for each in decoded(frames, "ffv1", "balanced", 100, size)]
+
+
 def decoded(
-    sources: "list[np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]]",
+    frames: list[bytes | None],
     codec: Codec,
     effort: Effort,
     quality: int,
     size: tuple[int, int],
 ) -> list[av.VideoFrame]:
-    frames: list[bytes | None] = [media.png(np.ascontiguousarray(source)) for source in sources]
     given = {"codec": codec, "effort": effort, "quality": quality, "width": size[0], "height": size[1]}
     form = "yuvj420p" if codec == "ffv1" else "yuv420p"
     with av.open(io.BytesIO(render(frames, form=form, **given).data)) as container:
