@@ -14,6 +14,7 @@ run: $(RUN_STAMP)
 
 # four files at a time: most tests wait for processes rather than compute
 test: $(DEV_STAMP) lint
+	$(BIN)/python -m compileall -q service kernels benchmarks # once, not by each process that a test starts
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # no servers, no whole processes: under a minute on two cores

@@ -31,18 +31,34 @@ class FoundPattern:
     method: str
 
 
-def find_patterns() -> list[FoundPattern]:
-    """Every pattern of the code once. Raises LookupError for one that cannot be read."""
+# What a file has that has a pattern.
+SIGNS = ("import re\n", "pattern=")
+
+
+def files_with_patterns() -> list[Path]:
+    """The files that may have patterns, found without reading them closely."""
+    return [
+        path
+        for path in source_files()
+        if "migrations" in path.parts or any(sign in path.read_text(encoding="utf-8") for sign in SIGNS)
+    ]
+
+
+def find_patterns(path: Path) -> list[FoundPattern]:
+    """Every pattern of a file once. Raises LookupError for one that cannot be read."""
     found: dict[tuple[str | bytes, int, str], FoundPattern] = {}
-    for path in source_files():
-        for pattern in _patterns_of(path):
-            found.setdefault((pattern.pattern.pattern, pattern.pattern.flags, pattern.method), pattern)
+    for pattern in _patterns_of(path):
+        found.setdefault((pattern.pattern.pattern, pattern.pattern.flags, pattern.method), pattern)
+    return list(found.values())
+
+
+def route_patterns() -> list[FoundPattern]:
+    """Those of the paths of all routes."""
+    found: dict[str, FoundPattern] = {}
     for router in API_ROUTERS:
         for route in router.routes:
             assert isinstance(route, Route)
-            found.setdefault(
-                (route.path_regex.pattern, 0, "match"), FoundPattern(route.path, route.path_regex, "match")
-            )
+            found.setdefault(route.path_regex.pattern, FoundPattern(route.path, route.path_regex, "match"))
     return list(found.values())
 
 
