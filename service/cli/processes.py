@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,11 +37,15 @@ def api() -> None:
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="end when there has been nothing to do for ten seconds")
+    ] = False,
+) -> None:
     """Run only a worker: a supervisor and its slots."""
     from service.processes.worker import run_worker
 
-    _serve(run_worker)
+    _serve(partial(run_worker, until_idle=until_idle))
 
 
 def _serve(run: Callable[[config.Settings], Coroutine[Any, Any, None]]) -> None:

@@ -1,4 +1,4 @@
-"""What the fleet has to do, and what it did in the last hour."""
+"""What the fleet has to do, and what it did in the last hour; and whether there is anything left for one worker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.jobs.leases import TaskKind
 from service.jobs.queue import count_active_tasks
-from service.jobs.routing import IS_LIVE
+from service.jobs.routing import CAN_DO, IS_LIVE, Taker
+from service.plan.render_plan import PIPELINE_VERSION
 
 WINDOW_S = 3600
 # Above a million tasks an hour, the plan must not depend on statistics: each kind is a range of `tasks_finished`.
@@ -49,6 +50,16 @@ SELECT_FALLBACKS = text(f"""
     GROUP BY 1, 2 ORDER BY frames DESC
 """)
 
+# What it runs, and what it could take now or later; webhooks are tried again for days.
+SELECT_WORK_LEFT = text(f"""
+    SELECT EXISTS (
+        SELECT FROM tasks t LEFT JOIN renders r ON r.id = t.render_id
+        WHERE (t.state = 'running' AND t.worker = :name)
+            OR (t.state = 'queued' AND (t.kind <> 'webhook' OR t.due_at <= now()) AND {CAN_DO.format(needs="t.needs")}
+                AND (t.kind IN ('webhook', 'preview') OR r.id IS NULL
+                    OR (r.status IN ('queued', 'running') AND r.pipeline <= {PIPELINE_VERSION}))))
+""")
+
 Rows = Sequence[RowMapping]
 
 
@@ -62,6 +73,12 @@ class Workload:
     placements: Rows
     failures: Rows
     fallbacks: Rows
+
+
+async def has_work_left(connection: AsyncConnection, worker: Taker) -> bool:
+    """Whether the worker has tasks, or there are queued ones that it could do, also those put off for later."""
+    values = {"name": worker.name, "offers": sorted(worker.offers)}
+    return bool(await connection.scalar(SELECT_WORK_LEFT, values))
 
 
 async def measure_workload(connection: AsyncConnection) -> Workload:

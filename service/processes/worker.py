@@ -15,8 +15,11 @@ from service.worker.supervisor import Supervisor
 NVIDIA_DEVICE = Path("/dev/nvidiactl")
 
 
-async def run_worker(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT, then drain. Raises StartupError."""
+async def run_worker(settings: Settings, *, until_idle: bool = False) -> None:
+    """Run until SIGTERM or SIGINT or, with `until_idle`, until nothing is left to do; then drain.
+
+    Raises StartupError.
+    """
     hide_from_other_processes()
     forget_secrets()
     beating = asyncio.create_task(watchdog.beat())
@@ -26,7 +29,7 @@ async def run_worker(settings: Settings) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, supervisor.stop)
-        await supervisor.run()
+        await supervisor.run(until_idle=until_idle)
     finally:
         beating.cancel()
         await state.close()

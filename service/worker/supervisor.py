@@ -3,6 +3,8 @@
 import asyncio
 import os
 import platform
+import time
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
@@ -11,6 +13,7 @@ from service.ids import new_uuid
 from service.jobs.fairness import Turns
 from service.jobs.lease_keeper import LeaseKeeper
 from service.jobs.routing import Taker
+from service.jobs.workload import has_work_left
 from service.periodic import PeriodicTask, run_periodically
 from service.scratch import sweep_scratch
 from service.store import workers
@@ -34,6 +37,8 @@ log = structlog.get_logger("worker")
 HEARTBEAT_INTERVAL_S = 3.0
 OBJECTS_INTERVAL_S = 5.0
 UNREGISTER_TIMEOUT_S = 2.0
+# A worker that runs until it is idle has had nothing to do for so long.
+IDLE_INTERVAL_S, IDLE_S = 1.0, 10.0
 
 
 class Supervisor:
@@ -64,9 +69,11 @@ class Supervisor:
         runner = TaskRunner(database, self._keeper, self._placement, settings.frame_timeout_s)
         self._dispatcher = Dispatcher(database, self.slots, runner, Turns(settings.weights), self._worker)
         self._stopping = False
+        self._idle_since: float | None = None
 
-    async def run(self) -> None:
-        """Work until `stop`. Survives an unavailable database."""
+    async def run(self, *, until_idle: bool = False) -> None:
+        """Work until `stop` or, with `until_idle`, until there has been nothing to do for IDLE_S. Survives an
+        unavailable database."""
         if swept := sweep_scratch():
             log.info("temporary folders of dead processes are removed", count=swept)
         await self.slots.start()
@@ -77,7 +84,8 @@ class Supervisor:
         maintenance = Maintenance(self._database, objects, self._settings)
         watching = PeriodicTask("object processes", OBJECTS_INTERVAL_S, self.slots.check_object_processes)
         follower = Follower(self._database, objects, self._config.objects.source_rules, self.name)
-        periodic = (self.heartbeat, watching, follower.periodic_task(), *maintenance.periodic_tasks())
+        idle = [PeriodicTask("idleness", IDLE_INTERVAL_S, self._stop_when_idle)] if until_idle else []
+        periodic = (self.heartbeat, watching, follower.periodic_task(), *maintenance.periodic_tasks(), *idle)
         background = [
             asyncio.create_task(work)
             for work in (*map(run_periodically, periodic), self._keeper.run(), self._webhooks.run(), self.devices.run())
@@ -103,6 +111,17 @@ class Supervisor:
         await self._registration.send_heartbeat(
             self._placement.offers_of_worker(), self._dispatcher.trouble, self.slots.sandbox_gaps
         )
+
+    async def _stop_when_idle(self) -> None:
+        worker, now = replace(self._worker, offers=self._placement.offers_of_worker()), time.monotonic()
+        async with self._database.service_transaction() as connection:
+            if await has_work_left(connection, worker):
+                self._idle_since = None
+                return
+        self._idle_since = self._idle_since or now
+        if now - self._idle_since >= IDLE_S and not self._stopping:
+            log.info("nothing is left to do: the worker ends", worker=self.name)
+            self.stop()
 
     async def _unregister(self) -> None:
         """Remove the worker's row; if that fails, the row goes stale after 15 seconds."""

@@ -10,11 +10,12 @@ from pathlib import Path
 
 
 @contextmanager
-def worker_process(url: str, home: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`reelmill worker` with one slot; killed at the end of the block if it is still running."""
+def worker_process(url: str, home: Path, *options: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`reelmill worker` with one slot and other `options`; killed at the end of the block if it is still running."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MINIO_", "REELMILL_"))}
     environment |= {"DATABASE_URL": url, "REELMILL_HOME": str(home), "REELMILL_SLOTS": "1"} | settings
-    process = subprocess.Popen([sys.executable, "-m", "service", "worker"], env=environment, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "service", "worker", *options]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
         yield process
     finally:
