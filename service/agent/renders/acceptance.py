@@ -54,6 +54,6 @@ def _reductions(request: dict[str, Any], errors: tuple[FieldProblem, ...]) -> It
 
 
 def _at_a_steady_rate(request: dict[str, Any]) -> dict[str, Any]:
-    """As many times the usual rate."""
+    """As many times the usual rate, unless it names one."""
     fps = min(max(USUAL_FPS * request["speed"], MIN_FPS), MAX_FPS)
-    return {key: value for key, value in request.items() if key not in PACE} | {"fps": fps}
+    return {"fps": fps} | {key: value for key, value in request.items() if key not in PACE}

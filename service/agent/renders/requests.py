@@ -141,7 +141,7 @@ def _describe_result(row: Row, suggestion: RenderSuggestion) -> str:
         return "Its frames are counted when it starts."
     frames = estimate.frames if estimate else math.ceil(row["frame_count"] / request["decimation_factor"])
     lasting = f" or {frames / request['fps']:,.1f} s of video" if "fps" in request else ""
-    cost = f", made in about {estimate.seconds:,.1f} s and {estimate.bytes / 1e6:,.1f} MB" if estimate else ""
+    cost = f", made in about {estimate.seconds:,.1f} s, of {estimate.bytes / 1e6:,.1f} MB" if estimate else ""
     return f"That is about {frames:,} frames{lasting}{cost}."
 
 
