@@ -36,6 +36,9 @@ def query(table: str, *conditions: tuple[str, str, Any], **more: Any) -> dict[st
 YESTERDAY = (("created_at", "ge", "2026-11-29T00:00:00Z"), ("created_at", "lt", "2026-11-30T00:00:00Z"))
 
 
+MORNING = (("created_at", "ge", "2026-11-29T08:00:00Z"), ("created_at", "lt", "2026-11-29T10:00:00Z"))
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("question", "expected"),
@@ -47,6 +50,11 @@ YESTERDAY = (("created_at", "ge", "2026-11-29T00:00:00Z"), ("created_at", "lt", 
         ("my private experiments", query("experiments", ("visibility", "eq", "private"), ("owner", "eq", "alice"))),
         ("experiments from yesterday", query("experiments", *YESTERDAY)),
         ("which renders failed since yesterday?", query("renders", YESTERDAY[0], ("status", "eq", "failed"))),
+        ("renders from 8 to 10 yesterday", query("renders", *MORNING)),
+        (
+            "Welche Renders sind gestern von 8 bis 10 Uhr fehlgeschlagen?",
+            query("renders", *MORNING, ("status", "eq", "failed")),
+        ),
         ("datasets over 2 GB", query("datasets", ("bytes", "gt", 2_000_000_000))),
         ("videos under 300 MB", query("renders", ("video_bytes", "lt", 300_000_000))),
         ("datasets wider than 4K", query("datasets", ("width", "gt", 3840))),
