@@ -1,12 +1,14 @@
 """docs/agent.md agrees with the code."""
 
 import re
+from datetime import UTC, datetime
 from typing import get_args
 
 import pytest
 
 from service.agent.common_questions import match_intent
 from service.agent.prompts import MAX_SAMPLE_BYTES, MAX_SAMPLE_ROWS
+from service.agent.renders.options import find_options
 from service.agent.session import StepName
 from service.agent.settings import AgentSettings
 from service.routers.agent.answers import AgentAnswer
@@ -28,3 +30,22 @@ def test_every_field_step_and_setting_is_told() -> None:
         f"`{field.validation_alias}`" in PAGE for field in AgentSettings.model_fields.values() if field.validation_alias
     )
     assert f"at most {MAX_SAMPLE_ROWS} rows and {MAX_SAMPLE_BYTES}" in " ".join(PAGE.split())
+
+
+IN_WORDS = PAGE.partition("## Renders in words")[2].partition("\n## ")[0]
+WORDS_AND_MEMBERS = [
+    (words, set(re.findall(r"`([\w.]+)`", row)))
+    for row in re.findall(r"^\|.*\|$", IN_WORDS, re.MULTILINE)
+    for words in re.findall(r'"([^"]+)"', row)
+]
+
+
+@pytest.mark.parametrize(("words", "members"), WORDS_AND_MEMBERS)
+def test_words_of_the_page_are_read_as_it_says(words: str, members: set[str]) -> None:
+    fields = find_options(f"render fish, {words}", datetime.now(UTC)).fields
+    named = {f"{name}.{part}" for name, value in fields.items() if isinstance(value, dict) for part in value}
+    assert fields and (named | fields.keys()) & members, fields
+
+
+def test_there_are_words_on_the_page() -> None:
+    assert len(WORDS_AND_MEMBERS) > 25
