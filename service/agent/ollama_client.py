@@ -26,7 +26,7 @@ WARM_UP_TIMEOUT_S = 300.0  # a large model is read from a disk
 CONTEXT_TOKENS = 8192
 RETRY_TEMPERATURE = 0.6
 MAX_OUTPUT_CHARACTERS = 32_768
-# Of one streamed answer, which has a line of JSON of some 200 bytes for each of at most 800 tokens.
+# Of one streamed answer, which has a line of JSON of some 200 bytes for each of at most 1500 tokens.
 MAX_ANSWER_BYTES = 1024 * 1024
 RETRY_AFTER = {"Retry-After": "10"}
 log = structlog.get_logger("service.agent")

@@ -20,6 +20,8 @@ from service.ids import Subject
 MAX_SAMPLE_ROWS, MAX_SAMPLE_BYTES, MAX_CELL_CHARACTERS = 50, 6000, 200
 # Three sentences, in any language.
 MAX_ANSWER_TOKENS = 250
+# More than drafts take: grammars of llama.cpp let a model write 20 blanks between any two of their parts.
+MAX_KIND_TOKENS, MAX_DOCUMENT_TOKENS, MAX_INTENT_TOKENS = 150, 1500, 700
 
 PRODUCT_DESCRIPTION = "Reelmill is a service that turns ordered camera frames of experiments into videos."
 INJECTION_WARNING = (
@@ -79,7 +81,7 @@ def classification_prompt(question: str, tables: Tables) -> Prompt:
     system = CLASSIFY_PROMPT.format(product=PRODUCT_DESCRIPTION, tables=lines, data_only=INJECTION_WARNING)
     kind = {"type": "string", "enum": [*tables, VIDEO, OTHER]}
     schema = {"type": "object", "properties": {"kind": kind}, "required": ["kind"], "additionalProperties": False}
-    return Prompt(system, (_question_turn(question),), 100, schema)
+    return Prompt(system, (_question_turn(question),), MAX_KIND_TOKENS, schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def document_prompt(question: str, table: TableDescription, facts: Facts, asker:
         subject=_escape_json(asker.subject),
     )
     turns = (*_previous_turns(asker.previous), _question_turn(question, facts))
-    return Prompt(system, turns, 800, document_schema(table, asker.max_rows, facts))
+    return Prompt(system, turns, MAX_DOCUMENT_TOKENS, document_schema(table, asker.max_rows, facts))
 
 
 def _previous_turns(previous: PreviousTurn | None) -> tuple[tuple[str, str], ...]:
@@ -120,7 +122,8 @@ def _describe_column(column: ColumnDescription) -> str:
 
 def render_intent_prompt(question: str, facts: Facts) -> Prompt:
     """Asks for a RenderIntent."""
-    return Prompt(RENDER_INTENT_PROMPT, (_question_turn(question, facts),), 200, render_intent_schema(facts))
+    schema = render_intent_schema(facts)
+    return Prompt(RENDER_INTENT_PROMPT, (_question_turn(question, facts),), MAX_INTENT_TOKENS, schema)
 
 
 def answer_prompt(question: str, result: QueryResult) -> Prompt:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from service.agent.document_schema import document_schema, render_intent_schema
 from service.agent.drafts import keep_accepted, parse_document, parse_output
 from service.agent.facts.facts import Amount, Facts, FoundName, TimeRange
+from service.agent.prompts import MAX_INTENT_TOKENS, MAX_KIND_TOKENS
 from service.agent.renders.requests import RenderIntent
 from service.guard.policy import Guardrails, validate
 from service.guard.schema import Tables
@@ -192,3 +193,14 @@ def test_a_correction_keeps_what_was_accepted() -> None:
     for text, pointers in (("no", ["#/a"]), ("[]", ["#/a"]), ('{"a": 1, "b": 2}', []), ('{"a": 1}', ["#/a"])):
         assert keep_accepted(schema, text, pointers) == schema
     assert keep_accepted(schema, '{"a": 1, "b": 2}', ["#"]) == schema, "all of it was refused"
+
+
+def test_no_render_is_too_long_to_be_written() -> None:
+    """The longest one that the grammar admits, with all blanks that llama.cpp lets a model put between its parts: it is cut
+    at so many tokens, and a token has a byte at least."""
+    name, blanks = '"' + "\U00010348" * 80 + '"', "\n" + "\t" * 20
+    parts = ["{", '"experiment"', ":", name, ",", '"fps"', ":", "240", ",", '"decimation_factor"', ":", "100000", "}"]
+    assert jsonschema.Draft202012Validator(render_intent_schema(Facts())).is_valid(json.loads("".join(parts)))
+    assert len(blanks.join(parts).encode()) <= MAX_INTENT_TOKENS
+    kind = blanks.join(["{", '"kind"', ":", '"query_audit"', "}"])
+    assert len(kind.encode()) <= MAX_KIND_TOKENS

@@ -20,7 +20,7 @@ CONTEXT_TOKENS = 8192
 # One for each prompt of the agent, so that what was read of its beginning is kept.
 SLOTS = 4
 # Of a text, which it would repeat to the end.
-MAX_TEXT_TOKENS = 64
+MAX_TEXT_TOKENS, MAX_DRAFT_TOKENS = 64, 2000
 
 
 def is_installed() -> bool:
@@ -59,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not body["messages"]:
             return self._send(200, {"model": MODEL, "done": True, "message": {"role": "assistant", "content": ""}})
         options = body.get("options", {})
-        longest = 800 if body.get("format") else MAX_TEXT_TOKENS
+        longest = MAX_DRAFT_TOKENS if body.get("format") else MAX_TEXT_TOKENS
         request = {
             "messages": body["messages"],
             "max_tokens": min(options.get("num_predict", longest), longest),
