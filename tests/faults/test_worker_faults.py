@@ -18,6 +18,7 @@ from service.store.renders import lifecycle, queries
 from tests.faults.interrupted_renders import VERY_SLOW, submit
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage, frame_jpeg
+from tests.support.patience import PATIENCE_S
 from tests.support.processes.supervisor import running_supervisor, wait_for_status, wait_until_ended
 from tests.support.processes.worker_process import slot_pids, worker_process
 from tests.support.servers.databases import fresh_database
@@ -109,10 +110,10 @@ async def test_a_cancelled_render_frees_its_slot(postgres_url: str, tmp_path: Pa
 async def test_sigterm_drains(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
         render = await submit(database, tmp_path)
-        with worker_process(database.url, tmp_path) as worker:
+        with worker_process(database.url, tmp_path, REELMILL_SHUTDOWN_TIMEOUT=str(PATIENCE_S)) as worker:
             await wait_for_status(database, render, lambda row: row["frames_done"] > 5)
             worker.terminate()
-            code = await asyncio.to_thread(worker.wait, 30)
+            code = await asyncio.to_thread(worker.wait, PATIENCE_S)
             async with database.service_transaction() as connection:
                 query = text("SELECT state, count(*), max(starts) AS starts FROM tasks GROUP BY state")
                 states = {row.state: row for row in await connection.execute(query)}
