@@ -24,7 +24,7 @@ OPEN = re.compile(
     rf"(?<!\w)(?P<edge>since|from|after|before|until|ab|nach|vor|après|avant) {_CLOCK.format('first')}(?![\w.:%-])",
     re.IGNORECASE,
 )
-BEFORE, AFTER = ("before", "until", "vor", "avant"), ("since", "from", "after", "ab", "nach", "après")
+BEFORE = ("before", "until", "vor", "avant")
 _GAP = re.compile(r"[ ,]{0,3}(?:(?:on|am|le|el|at|um) )?")
 
 
@@ -49,7 +49,7 @@ def narrow_to_hours(text: str, found: Sequence[FoundTime], now: datetime) -> lis
         if beside is not None:
             narrowed[narrowed.index(beside)] = _within(text, beside, match, bounds)
         elif _is_clock(match) and not any(each.place < match.end() and match.start() < each.end for each in narrowed):
-            today = TimeRange("", _midnight(now), _midnight(now) + DAY)
+            today = TimeRange("", midnight(now), midnight(now) + DAY)
             narrowed.append(_within(text, FoundTime(match.start(), today), match, bounds))
     return sorted(narrowed, key=lambda each: each.place)
 
@@ -103,11 +103,12 @@ def _within(text: str, found: FoundTime, match: Match, bounds: Bounds) -> FoundT
     """Those hours of the day; in the evening and at night, 8 is 20:00."""
     start, end = min(found.place, match.start()), max(found.end, match.end())
     assert found.range.start is not None
-    since, until = (_midnight(found.range.start) + bound for bound in bounds)
+    since, until = (midnight(found.range.start) + bound for bound in bounds)
     while since < found.range.start:
         since, until = since + 12 * HOUR, until + 12 * HOUR
     return FoundTime(start, TimeRange(text[start:end], since, until))
 
 
-def _midnight(moment: datetime) -> datetime:
+def midnight(moment: datetime) -> datetime:
+    """The beginning of its day, in its own time zone."""
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)

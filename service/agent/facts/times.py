@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from service.agent.facts.facts import TimeRange
-from service.agent.facts.hours import FoundTime, narrow_to_hours
+from service.agent.facts.hours import DAY, HOUR, FoundTime, midnight, narrow_to_hours
 from service.agent.facts.vocabulary import to_english_times
 
 Match = re.Match[str]
 Bounds = tuple[datetime, datetime]
 MAX_RANGES, MAX_COUNT = 4, 1000
-DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+MINUTE = timedelta(minutes=1)
 LENGTHS = {"minute": MINUTE, "hour": HOUR, "day": DAY, "week": 7 * DAY}
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 FIRST_MONTHS = ("january", "february", "march", "april", "may", "june")
@@ -32,23 +32,19 @@ _MONTH = (
 )
 
 
-def _midnight(moment: datetime) -> datetime:
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
 def _day(days_ago: int, _match: Match, now: datetime) -> Bounds:
-    start = _midnight(now) - days_ago * DAY
+    start = midnight(now) - days_ago * DAY
     return start, start + DAY
 
 
 def _hours(first: int, last: int, _match: Match, now: datetime) -> Bounds:
     """Between two hours, counted from the beginning of today."""
-    return _midnight(now) + first * HOUR, _midnight(now) + last * HOUR
+    return midnight(now) + first * HOUR, midnight(now) + last * HOUR
 
 
 def _start_of(unit: str, now: datetime) -> datetime:
     """Weeks begin on Monday."""
-    day = _midnight(now)
+    day = midnight(now)
     return day - now.weekday() * DAY if unit == "week" else day.replace(day=1, month=1 if unit == "year" else now.month)
 
 
@@ -83,7 +79,7 @@ def _span(match: Match, now: datetime) -> Bounds:
 def _ago(match: Match, now: datetime) -> Bounds:
     """The day that is so many units back; with hours and minutes, from then on."""
     start, _ = _span(match, now)
-    return (start, now) if match["unit"].lower() in ("hour", "minute") else (_midnight(start), _midnight(start) + DAY)
+    return (start, now) if match["unit"].lower() in ("hour", "minute") else (midnight(start), midnight(start) + DAY)
 
 
 def _weekday(match: Match, now: datetime) -> Bounds:
@@ -97,7 +93,7 @@ def _edge(match: Match) -> str:
 
 
 def _date(match: Match, now: datetime) -> Bounds:
-    start = _midnight(now).replace(year=int(match["y"]), month=int(match["m"]), day=int(match["d"]))
+    start = midnight(now).replace(year=int(match["y"]), month=int(match["m"]), day=int(match["d"]))
     return start, start + DAY
 
 
@@ -105,7 +101,7 @@ def _month(match: Match, now: datetime) -> Bounds:
     """A month or a day of it; without a year the latest that has begun."""
     day = match["day"] or match["late"]
     month, year = MONTHS.index(match["month"].lower()) + 1, int(match["year"] or now.year)
-    start = _midnight(now).replace(year=year, month=month, day=int(day or 1))
+    start = midnight(now).replace(year=year, month=month, day=int(day or 1))
     if start > now and not match["year"]:
         start = start.replace(year=year - 1)
     return start, start + DAY if day else _months_later(start, 1)

@@ -1,7 +1,7 @@
 """Everything that a question says about a video, found by code: no model can get it wrong."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,9 @@ PURPOSE = re.compile(
     r"(?: (?:on|at|this|next|am|el|de) \w{1,20}\b)?",
     re.IGNORECASE,
 )
-RULES = (*parts.RULES, *speed.RULES, *look.RULES)
+Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], dict[str, Any]]]
+RULES: tuple[Rule, ...] = (*parts.RULES, *speed.RULES, *look.RULES)
+RATE_RULES: tuple[Rule, ...] = ((speed.FRAME_RATE, speed.read_rate), (speed.DECIMATION, speed.read_decimation))
 
 
 @dataclass(slots=True)
@@ -39,11 +41,7 @@ class RequestedOptions:
 def find_options(question: str, now: datetime) -> RequestedOptions:
     """All options that the words name. `now` has the time zone in which days begin; times choose frames by when they
     were captured."""
-    found = RequestedOptions(" ".join(PURPOSE.sub(" ", question).split()))
-    for pattern, read in RULES:
-        if match := pattern.search(found.rest):
-            _add(found, match[0], read(match))
-            found.rest = _without(found.rest, match.start(), match.end())
+    found = _take(PURPOSE.sub(" ", question), RULES)
     if "frames" not in found.fields and (times := find_times(found.rest, now)):
         _take_times(found, times)
     found.last_frames = found.fields.pop(parts.LAST_FRAMES, None)
@@ -52,8 +50,13 @@ def find_options(question: str, now: datetime) -> RequestedOptions:
 
 def find_rate(question: str) -> RequestedOptions:
     """Only the frame rate and the decimation, whose words no name has."""
+    return _take(question, RATE_RULES)
+
+
+def _take(question: str, rules: Sequence[Rule]) -> RequestedOptions:
+    """The first words that each rule understands."""
     found = RequestedOptions(" ".join(question.split()))
-    for pattern, read in ((speed.FRAME_RATE, speed.read_rate), (speed.DECIMATION, speed.read_decimation)):
+    for pattern, read in rules:
         if match := pattern.search(found.rest):
             _add(found, match[0], read(match))
             found.rest = _without(found.rest, match.start(), match.end())

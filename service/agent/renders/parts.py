@@ -61,8 +61,6 @@ def read_up_to(match: Match) -> dict[str, Any]:
 
 def read_times(times: Sequence[TimeRange]) -> dict[str, Any]:
     """From the beginning of the first time to the end of the last one: "since Monday until Wednesday"."""
-    if not times:
-        return {}
     since, until = times[0].start, times[-1].end
     if since and until and since >= until:  # on a Monday, "from Monday to Wednesday" began a week ago
         since -= timedelta(days=7)
